@@ -1,0 +1,1 @@
+"""Habits that any method can wear: one Lightning callback per file, named in an experiment's YAML."""

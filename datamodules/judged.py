@@ -1,0 +1,182 @@
+"""Rendered hands, right and wrong, with every label that a judge of anatomy can learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from handgen import paths
+from handgen.anatomy import KINDS, RENDERER_VERSION, VALID, render_hands
+from handgen.datamodules.batches import identity
+from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, split_ranges
+
+VALID_WEIGHT = 8
+"""Valid hands for every hand of one malformation: 8 of 20 hands are valid."""
+MIXED_KINDS = ("valid",) * VALID_WEIGHT + KINDS[1:]
+Batch = dict[str, Tensor]
+
+
+class JudgedHands(Dataset[Batch]):
+    """Labelled hands, fetched a whole batch at a time.
+
+    Args:
+        pixels: uint8 (N, 4, H, W): RGB and the hand's mask.
+        labels: tensors of first dimension N by name.
+    """
+
+    def __init__(self, pixels: Tensor, labels: Batch) -> None:
+        self.pixels = pixels
+        self.labels = labels
+
+    def __len__(self) -> int:
+        """Return the number of hands."""
+        return len(self.pixels)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return one batch: ``image`` uint8 (B, 3, H, W), ``mask`` uint8 (B, 1, H, W) and the labels."""
+        rows = torch.as_tensor(indices)
+        pixels = self.pixels[rows]
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        return {"image": pixels[:, :3], "mask": pixels[:, 3:], **labels}
+
+
+class JudgedHandsDataModule(LightningDataModule):
+    """Rendered valid and malformed hands with labels, cached; optionally one half of the training hands.
+
+    A batch holds ``image`` and ``mask`` (float in [0, 1] on the device), ``kind`` int64 (B,) index into ``KINDS``,
+    ``valid`` bool (B,), ``digits`` int64 (B,), ``keypoints`` float (B, 21, 2) in [-1, 1], ``visible`` bool (B, 21).
+
+    Args:
+        image_size: pixels per side.
+        batch_size: hands per batch (per process).
+        train_count: rendered training hands before they are halved. val_count, test_count: held-out hands.
+        half: ``first`` or ``second`` half of the training hands, or ``all``; judges that check each other get different
+            halves.
+        seed: seed of the renderer.
+        cache_dir: folder of the memory maps; default: HANDGEN_CACHE, else ``~/.cache/handgen``.
+
+    Raises:
+        UserError: if the cache cannot be written.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        batch_size: int = 64,
+        train_count: int = 28_000,
+        val_count: int = 2_000,
+        test_count: int = 4_000,
+        half: Literal["first", "second", "all"] = "all",
+        seed: int = 1,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.counts = {"train": train_count, "val": val_count, "test": test_count}
+        self.half = half
+        self.seed = seed
+        self.cache_dir = paths.cache_root(cache_dir)
+        self.dataset = "synthetic"
+        self._cache: ImageCache | None = None
+
+    def prepare_data(self) -> None:
+        """Render the hands if they are not there yet."""
+        open_judged(self.cache_dir, self.image_size, self.counts, self.seed)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the memory map."""
+        self._cache = self._cache or open_judged(self.cache_dir, self.image_size, self.counts, self.seed)
+
+    def hands(self, split: str) -> JudgedHands:
+        """All labelled hands of one split (``train``: this module's half).
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+        """
+        if self._cache is None:
+            self.setup()
+        assert self._cache is not None
+        start, stop = self._cache.ranges[split]
+        middle = (start + stop) // 2
+        if split == "train" and self.half != "all":
+            start, stop = (start, middle) if self.half == "first" else (middle, stop)
+        columns = {name: values[start:stop] for name, values in self._cache.columns.items()}
+        kind = torch.tensor(columns["kind"])
+        labels = {
+            "kind": kind,
+            "valid": kind == VALID,
+            "digits": torch.tensor(columns["digits"]),
+            "keypoints": torch.tensor(columns["keypoints"]).reshape(-1, 21, 2),
+            "visible": torch.tensor(columns["visible"]).bool(),
+        }
+        return JudgedHands(self._cache.images[start:stop], labels)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled whole batches."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation hands in order."""
+        return self._loader("val", shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The test hands in order."""
+        return self._loader("test", shuffle=False)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Images and masks as float in [0, 1]."""
+        del dataloader_idx
+        return {**batch, "image": batch["image"].float() / 255, "mask": batch["mask"].float() / 255}
+
+    def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
+        hands = self.hands(split)
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        order: DistributedSampler[Any] = DistributedSampler(hands, world, rank, shuffle=shuffle, seed=self.seed)
+        return DataLoader(hands, self.batch_size, sampler=order, collate_fn=identity, drop_last=shuffle)
+
+
+def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -> ImageCache:
+    """The labelled hands of all splits, rendered now where they are not there yet.
+
+    Args:
+        cache_dir: folder of the memory maps. size: pixels per side. counts: hands per split. seed: of the renderer.
+
+    Returns:
+        Images (N, 4, size, size), the fourth channel is the mask; columns kind, digits, keypoints, visible.
+    """
+    settings = {"source": "judged", "renderer": RENDERER_VERSION, "size": size, "counts": counts, "seed": seed}
+    folder = cache_dir / f"judged-{size}-{cache_key({**settings, 'kinds': MIXED_KINDS})}"
+    cache = open_cache(folder)
+    if cache is not None:
+        return cache
+    indices = torch.cat([torch.arange(count) + FIRST_INDEX[split] for split, count in counts.items()])
+    chunks = [range(start, min(start + CHUNK, len(indices))) for start in range(0, len(indices), CHUNK)]
+
+    def produce(missing: list[range]) -> Iterator[Chunk]:
+        for chunk in missing:
+            yield _render(indices[chunk.start : chunk.stop], seed, size)
+
+    def finish(images: Tensor, columns: Columns) -> ImageCache:
+        return ImageCache(images, columns, split_ranges(counts))
+
+    return build_cache(folder, (len(indices), 4, size, size), chunks, produce, finish, f"rendering judged hands {size}x{size}")
+
+
+def _render(indices: Tensor, seed: int, size: int) -> Chunk:
+    hands = render_hands(indices, seed=seed, size=size, kinds=MIXED_KINDS)
+    rounded = (hands.keypoints.flatten(1) * 1e4).round() / 1e4
+    columns: dict[str, list[Any]] = {
+        "kind": hands.kind.tolist(),
+        "digits": hands.digits.tolist(),
+        "keypoints": [[round(v, 4) for v in row] for row in rounded.tolist()],
+        "visible": hands.visible.int().tolist(),
+    }
+    return torch.cat([hands.image, hands.mask], dim=1), columns

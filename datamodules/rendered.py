@@ -1,0 +1,143 @@
+"""Rendered hands in a memory map."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from handgen.datamodules.batches import identity
+from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.errors import UserError
+
+# The splits draw from index ranges that can never meet, whatever the counts: hand i is a function of (seed,
+# i).
+FIRST_INDEX = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
+CHUNK = 128
+SIDES = ("right", "left")
+VIEWS = ("palmar", "dorsal")
+
+
+def open_rendered(
+    cache_dir: Path, size: int, counts: dict[str, int], seed: int, kinds: Sequence[str]
+) -> ImageCache:
+    """Return the rendered hands of all splits, rendered now where they are not there yet.
+
+    Args:
+        cache_dir: Folder of the memory maps.
+        size: Height and width in pixels.
+        counts: Hands per split.
+        seed: Seed of the renderer.
+        kinds: Selection of ``handgen.anatomy.KINDS``.
+
+    Returns:
+        The memory map; its columns are index, kind, valid, digits, side and view.
+
+    Raises:
+        UserError: If a kind is unknown.
+    """
+    from handgen.anatomy import KINDS, RENDERER_VERSION
+
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown or not kinds:
+        raise UserError(f"kinds={list(kinds)}: choose from {', '.join(KINDS)}")
+    settings = {
+        "source": "synthetic",
+        "renderer": RENDERER_VERSION,
+        "size": size,
+        "counts": counts,
+        "seed": seed,
+        "kinds": list(kinds),
+    }
+    folder = cache_dir / f"synthetic-{size}-{cache_key(settings)}"
+    cache = open_cache(folder)
+    if cache is not None:
+        return cache
+    indices = torch.cat([torch.arange(count) + FIRST_INDEX[split] for split, count in counts.items()])
+    chunks = [range(start, min(start + CHUNK, len(indices))) for start in range(0, len(indices), CHUNK)]
+
+    def produce(missing: list[range]) -> Iterator[Chunk]:
+        rows = [indices[chunk.start : chunk.stop] for chunk in missing]
+        for image, columns in _chunks(RenderedChunks(rows, seed, size, tuple(kinds))):
+            yield torch.from_numpy(image), columns
+
+    def finish(images: Tensor, columns: Columns) -> ImageCache:
+        return ImageCache(images, columns, split_ranges(counts))
+
+    title = f"rendering hands {size}x{size}"
+    return build_cache(folder, (len(indices), 3, size, size), chunks, produce, finish, title)
+
+
+def split_ranges(counts: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Return the first row and the row after the last of each split, one behind the other.
+
+    Args:
+        counts: Images per split.
+
+    Returns:
+        (start, stop) per split.
+    """
+    ranges, start = {}, 0
+    for split, count in counts.items():
+        ranges[split] = (start, start + count)
+        start += count
+    return ranges
+
+
+class RenderedChunks(Dataset[tuple[NDArray[np.uint8], Columns]]):
+    """Renders one chunk per item; items are numpy arrays, which need no shared memory between processes.
+
+    Args:
+        rows: The hands of each chunk, int64 (n,).
+        seed: Seed of the renderer.
+        size: Height and width in pixels.
+        kinds: Selection of ``handgen.anatomy.KINDS``.
+    """
+
+    def __init__(self, rows: list[Tensor], seed: int, size: int, kinds: tuple[str, ...]) -> None:
+        self.rows = rows
+        self.settings: dict[str, Any] = {"seed": seed, "size": size, "kinds": kinds}
+
+    def __len__(self) -> int:
+        """Return the number of chunks."""
+        return len(self.rows)
+
+    def __getitem__(self, chunk: int) -> tuple[NDArray[np.uint8], Columns]:
+        """Render one chunk.
+
+        Args:
+            chunk: Its number.
+
+        Returns:
+            uint8 (n, 3, size, size) and the columns.
+        """
+        from handgen.anatomy import KINDS, render_hands
+
+        hands = render_hands(self.rows[chunk], **self.settings)
+        columns: Columns = {
+            "index": self.rows[chunk].tolist(),
+            "kind": [KINDS[kind] for kind in hands.kind.tolist()],
+            "valid": hands.valid.tolist(),
+            "digits": hands.digits.tolist(),
+            "side": [SIDES[side] for side in hands.side.tolist()],
+            "view": [VIEWS[view] for view in hands.view.tolist()],
+        }
+        return hands.image.numpy(), columns
+
+
+def _chunks(data: RenderedChunks) -> Iterable[tuple[NDArray[np.uint8], Columns]]:
+    """Render on all cores: one process a core with one thread each.
+
+    Threads inside torch gain little on such small tensors and lose a lot on a busy machine.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(data))
+    # A loader does it all: processes, order, errors, clean end. One chunk is not worth a process.
+    return DataLoader(data, batch_size=None, collate_fn=identity, num_workers=workers if workers > 1 else 0)

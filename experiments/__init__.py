@@ -1,0 +1,1 @@
+"""The experiments: one YAML file each, laid over ``defaults.yaml`` (see `handgen.experiment`)."""

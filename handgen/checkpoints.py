@@ -1,0 +1,59 @@
+"""Reading checkpoints: weights and plain values only, and never their hyperparameters."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+
+from handgen.errors import UserError
+
+UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, OSError)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Args:
+        path: A file written by Lightning's ModelCheckpoint.
+
+    Raises:
+        UserError: The file is absent, damaged, or no checkpoint.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"no checkpoint at {path}: give --ckpt_path=FILE, or --ckpt_path=last for the newest run"
+        )
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except UNREADABLE as error:
+        reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
+        raise UserError(
+            f"cannot read the checkpoint {path} ({reason}): it is damaged or no checkpoint"
+        ) from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{path} is no checkpoint of a Lightning module: it holds no state_dict")
+    return checkpoint
+
+
+def load_weights(module: LightningModule, path: Path) -> None:
+    """Load a checkpoint's weights into a module that was built from the command line.
+
+    Lightning's own command line would let the hyperparameters stored in the checkpoint beat the ones asked
+    for; here the command line says what the module is, and a checkpoint that does not fit is refused.
+
+    Raises:
+        UserError: The checkpoint cannot be read or does not fit the module.
+    """
+    checkpoint = read_checkpoint(path)
+    module.on_load_checkpoint(checkpoint)
+    try:
+        module.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = lines[1] if len(lines) > 1 else lines[0]
+        raise UserError(
+            f"{path} does not fit this {type(module).__name__} ({reason[:160]}): give the --model settings"
+            " that it was trained with (config.yaml in its run folder)"
+        ) from error

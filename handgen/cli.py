@@ -1,0 +1,124 @@
+"""The command line: ``python -m handgen COMMAND`` (also installed as ``handgen``).
+
+This file answers what can be answered without importing torch and hands the rest to `handgen.commands`.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from handgen import __version__
+from handgen.errors import UserError
+
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict", "sample")
+ALIASES = {"train": "fit", "evaluate": "test", "eval": "test"}
+
+HELP = """\
+usage: handgen COMMAND [options]      (handgen COMMAND --help says more)
+
+Generative models and reinforcement learning that draw anatomically correct human hands.
+
+  list        the experiments, one line each
+  fit         train an experiment:            handgen fit --config vae
+  test        evaluate its newest run:        handgen test --config vae     (also: evaluate)
+  sample      draw unselected samples:        handgen sample --config vae --count 20
+  validate    one pass over the validation data
+  predict     the module's predictions
+  report      rewrite the tables in README.md and docs/ from experiments/results
+  bench       compare speeds with reference implementations
+  doctor      what this machine can do, and what to install for the rest
+
+Any setting can be given on the command line: handgen fit --config vae --model.lr=3e-4 --trainer.max_epochs=5
+The same command with --ckpt_path=last continues the newest run of that experiment and seed.
+"""
+
+
+def script() -> None:
+    """Entry point of the installed program: run `main` and exit with its code."""
+    sys.exit(main())
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: The words after ``handgen``; None takes them from ``sys.argv``.
+
+    Returns:
+        The exit code: 0 done, 2 something was asked that cannot be done, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        return dispatch(words)
+    except UserError as error:
+        if os.environ.get("HANDGEN_TRACEBACK") == "1":
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def dispatch(words: list[str]) -> int:
+    """Run the command that the first word names.
+
+    Raises:
+        UserError: There is no such command.
+    """
+    command, rest = (ALIASES.get(words[0], words[0]), words[1:]) if words else ("--help", [])
+    if command in ("-h", "--help", "help"):
+        print(HELP, end="")
+    elif command == "--version":
+        print(f"handgen {__version__}")
+    elif command == "list":
+        from handgen.experiment import describe_experiments
+
+        print(describe_experiments())
+    elif command in TRAINER_COMMANDS:
+        from handgen.experiment_arguments import prepare
+
+        prepared = prepare(command, rest)
+        from handgen.commands import run
+
+        return run(prepared)
+    elif command == "doctor":
+        from handgen.doctor import examine
+
+        print(examine())
+    elif command == "report":
+        return report(rest)
+    elif command == "bench":
+        return bench(rest)
+    else:
+        raise UserError(f"unknown command {command!r}: `handgen --help` lists the commands")
+    return 0
+
+
+def report(words: list[str]) -> int:
+    """Merge the given runs' results into the committed records and rewrite the tables."""
+    from handgen.report import write_report
+
+    parser = argparse.ArgumentParser("handgen report", description=report.__doc__)
+    parser.add_argument(
+        "runs", nargs="*", help="run folders or result.json files to add to the committed records"
+    )
+    for path in write_report(parser.parse_args(words).runs):
+        print(f"wrote {path}")
+    return 0
+
+
+def bench(words: list[str]) -> int:
+    """Run the benchmarks named (all of them without a name).
+
+    Raises:
+        UserError: This installation holds no benchmarks.
+    """
+    try:
+        from handgen.bench.__main__ import main as run_benchmarks
+    except ImportError as error:
+        raise UserError(f"the benchmarks cannot be loaded: {error}") from error
+    result: int | None = run_benchmarks(words)
+    return result or 0

@@ -1,0 +1,273 @@
+"""The commands that need a Trainer: fit, validate, test, predict and sample, as one LightningCLI."""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.trainer.states import TrainerStatus
+
+from handgen import runs
+from handgen.callbacks.results import ResultWriter
+from handgen.checkpoints import load_weights, read_checkpoint
+from handgen.cli_messages import friendly_errors, quiet
+from handgen.experiment_arguments import Prepared
+from handgen.loggers import finish_wandb, run_loggers
+from handgen.paths import experiments_root
+from handgen.sampling import draw_samples, write_samples
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class HandgenTrainer(Trainer):
+    """Lightning's Trainer with one more entry point, `sample`."""
+
+    def sample(
+        self,
+        model: LightningModule,
+        datamodule: LightningDataModule | None = None,
+        ckpt_path: str | None = None,
+        count: int = 20,
+        sampler: str | None = None,
+        sample_seed: int = 0,
+        out: str | None = None,
+    ) -> None:
+        """Draw unselected samples and write them as PNG files with a contact sheet.
+
+        Args:
+            model: A module with ``sample(count, seed, sampler)``.
+            datamodule: The experiment's data, for samplers that are fitted to it.
+            ckpt_path: Not used here: the command line has loaded the weights before.
+            count: Number of samples.
+            sampler: Name of one of the module's samplers; null takes its default.
+            sample_seed: Seed of the drawing.
+            out: Folder for the files; null takes ``samples/`` in the run folder.
+        """
+        model.to(self.strategy.root_device)
+        images = draw_samples(model, datamodule, count, sample_seed, sampler)
+        folder = Path(out) if out else runs.run_folder(self) / "samples"
+        print(f"{count} samples: {write_samples(images, folder)}")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Saves the resolved configuration in the run folder and sends it to wandb."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Send the configuration to wandb (Lightning calls this on rank 0, after writing the file)."""
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(self.config.as_dict())
+
+
+class HandgenCLI(LightningCLI):
+    """`LightningCLI` in subclass mode with run folders, exact resuming and evaluation after training.
+
+    Args:
+        prepared: The command, with experiment names resolved to files.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.folder = Path()
+        self.checkpoint: Path | None = None
+        self.trained_steps = 0
+        self.exit_code = 0
+        file = "config.yaml" if prepared.command == "fit" else f"config-{prepared.command}.yaml"
+        strict: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}  # a shortened name is a typo
+        defaults = {"default_config_files": [str(experiments_root() / "defaults.yaml")]}
+        super().__init__(
+            trainer_class=HandgenTrainer,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True, "config_filename": file},
+            seed_everything_default=0,
+            parser_kwargs={**strict, **{name: {**strict, **defaults} for name in self.subcommands()}},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, each with the arguments that are not settings."""
+        return {**LightningCLI.subcommands(), "sample": {"model", "datamodule"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the settings that stand beside ``trainer``, ``model`` and ``data``."""
+        parser.add_argument(
+            "--name", type=str | None, help="name of the experiment (default: its file's name)"
+        )
+        parser.add_argument("--runs", type=str, default="runs", help="folder of the run folders")
+        parser.add_argument("--threads", type=int | None, help="CPU threads of torch (default: all cores)")
+        parser.add_argument(
+            "--evaluate_after_fit",
+            type=bool,
+            default=True,
+            help="evaluate the final weights when training is done",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the given words only (Lightning's own would remark that ``sys.argv`` holds others)."""
+        self.config = parser.parse_args([self.prepared.command, *self.prepared.words])
+        self._settings = self.config[self.prepared.command]
+        self._settings["name"] = self._settings["name"] or self.prepared.experiment or "unnamed"
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: a checkpoint's hyperparameters never beat the command line."""
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder and the checkpoint, and set the number of threads."""
+        settings, root = self._settings, Path(self._settings["runs"])
+        threads = settings["threads"] or int(
+            os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
+        )
+        torch.set_num_threads(threads)
+        self.seed = int(settings["seed_everything"] or 0)
+        self.checkpoint = self._find_checkpoint(settings["ckpt_path"], root, settings["name"])
+        if self.checkpoint:
+            self.trained_steps = int(read_checkpoint(self.checkpoint).get("global_step", 0))
+        self.folder = self._find_folder(root, settings["name"])
+
+    def after_instantiate_classes(self) -> None:
+        """Create the run folder, now that nothing asked for is known to be impossible."""
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            runs.create(self.folder)
+
+    def _find_checkpoint(self, asked: str | None, root: Path, name: str) -> Path | None:
+        """The checkpoint that ``--ckpt_path`` means; to evaluate without one means the newest run's."""
+        training = self.prepared.command == "fit"
+        if asked in (None, "last") and not training:
+            return runs.newest_run_or_error(root, name, self.seed) / runs.LAST_CHECKPOINT
+        if asked == "last":
+            newest = runs.newest_run(root, name, self.seed)
+            if newest is None:
+                print(f"no run of {name} with seed {self.seed} to continue: starting fresh")
+            return newest / runs.LAST_CHECKPOINT if newest else None
+        return Path(asked) if asked and asked != "none" else None
+
+    def _find_folder(self, root: Path, name: str) -> Path:
+        """The folder of the run that is continued or evaluated, else a new one."""
+        shared = os.environ.get("HANDGEN_RUN_FOLDER")  # set by rank 0 for the other ranks of one machine
+        if shared:
+            return Path(shared)
+        earlier = runs.folder_of_checkpoint(self.checkpoint) if self.checkpoint else None
+        continues = self.prepared.command != "fit" or self._settings["ckpt_path"] == "last"
+        folder = earlier if earlier and continues else runs.new_run_folder(root, name, self.seed)
+        os.environ["HANDGEN_RUN_FOLDER"] = str(folder)
+        return folder
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the Trainer in the run folder, with the loggers and the writer of results."""
+        config = self._get(self.config_init, "trainer")
+        kwargs.setdefault("default_root_dir", str(self.folder))
+        if config["logger"] in (None, True):
+            kwargs["logger"] = self._loggers() if not config["fast_dev_run"] else False
+        writer = ResultWriter(
+            experiment=self._settings["name"],
+            seed=self.seed,
+            command=shlex.join(["handgen", *self.prepared.given]),
+        )
+        kwargs["callbacks"] = [*(config["callbacks"] or []), writer]
+        return super().instantiate_trainer(**kwargs)
+
+    def _loggers(self) -> list[Logger] | bool:
+        """The run's loggers; drawing samples logs nothing."""
+        if self.prepared.command == "sample":
+            return False
+        before = self.trained_steps if self.prepared.command == "fit" else None
+        return run_loggers(self.folder, self._settings["name"], before_step=before)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the command; after Ctrl-C say how to continue."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:  # how Lightning ends after Ctrl-C, with SIGINT left ignored
+            if self.trainer.state.status != TrainerStatus.INTERRUPTED:
+                raise
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.exit_code = INTERRUPTED
+            print(self._how_to_continue(), file=sys.stderr)
+
+    def _how_to_continue(self) -> str:
+        """The command that continues this run, in one line."""
+        if not (self.folder / runs.LAST_CHECKPOINT).is_file():
+            return "interrupted: no epoch was finished, so nothing was saved"
+        words = [word for word in self.prepared.given if not word.startswith("--ckpt_path")]
+        command = shlex.join(["python", "-m", "handgen", *words, "--ckpt_path=last"])
+        return f"interrupted: continue with {command}"
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, from the checkpoint if one is asked for, and evaluate the final weights."""
+        kwargs["ckpt_path"] = str(self.checkpoint) if self.checkpoint else None
+        kwargs["weights_only"] = True
+        if self.checkpoint:
+            print(f"continuing from {self.checkpoint}")
+        self.trainer.fit(**kwargs)
+        if self._settings["evaluate_after_fit"] and self._can_test():
+            self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+
+    def _can_test(self) -> bool:
+        """Whether the module defines a test step."""
+        return type(self.model).test_step is not LightningModule.test_step
+
+    def _evaluate(self, command: str, kwargs: dict[str, Any]) -> None:
+        """Load the weights asked for, and run one of the Trainer's other entry points."""
+        if self.checkpoint:
+            load_weights(self.model, self.checkpoint)
+            print(f"weights: {self.checkpoint}")
+        kwargs.update(ckpt_path=None)
+        kwargs.pop("weights_only", None)
+        getattr(self.trainer, command)(**kwargs)
+
+    def validate(self, **kwargs: Any) -> None:
+        """Run over the validation data."""
+        self._evaluate("validate", kwargs)
+
+    def test(self, **kwargs: Any) -> None:
+        """Evaluate."""
+        self._evaluate("test", {**kwargs, "verbose": False})
+
+    def predict(self, **kwargs: Any) -> None:
+        """Predict."""
+        self._evaluate("predict", kwargs)
+
+    def sample(self, **kwargs: Any) -> None:
+        """Draw samples."""
+        self._evaluate("sample", kwargs)
+
+
+@contextmanager
+def own_environment() -> Iterator[None]:
+    """Give the environment variables back as they were: tests call `run` many times in one process."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def run(prepared: Prepared) -> int:
+    """Run one command to its end.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: What was asked cannot be done.
+    """
+    quiet()
+    with own_environment(), friendly_errors():
+        try:
+            cli = HandgenCLI(prepared)
+        finally:
+            finish_wandb()
+    if not cli.exit_code:
+        print(f"run folder: {cli.folder}")
+    return cli.exit_code

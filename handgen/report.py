@@ -1,0 +1,168 @@
+"""``make report``: the tables of README.md and docs/ are written from the committed records, never by hand.
+
+A table stands between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->``:
+`handgen.report_tables` says what it holds.
+"""
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from handgen.errors import UserError
+from handgen.report_tables import TABLES, Table
+from handgen.results import Record, merge_results, read_records
+
+RESULTS = Path("experiments", "results")
+MARKED = re.compile(r"(<!-- table:(?P<name>[\w.-]+) -->\n).*?(<!-- /table:(?P=name) -->)", re.DOTALL)
+ABSENT = "-"
+# 97.5% quantiles of Student's t for 1, 2, ... degrees of freedom; the normal one beyond.
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+NORMAL = 1.96
+
+
+def write_report(paths: Sequence[str | Path] = (), root: Path | None = None) -> list[Path]:
+    """Add runs to the committed records and rewrite every table.
+
+    Args:
+        paths: Run folders or ``result.json`` files to merge into ``experiments/results/results.json`` first.
+        root: Root of the checkout; the working directory by default.
+
+    Returns:
+        The files whose text changed.
+
+    Raises:
+        UserError: A path holds no results, or a page names an unknown table.
+    """
+    root = root or Path.cwd()
+    pages = [path for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))) if path.is_file()]
+    if not pages:
+        raise UserError("no README.md or docs/ here: `handgen report` is for the root of a checkout")
+    records = merge_results(paths, root / RESULTS / "results.json")
+    records += read_records(root / RESULTS / "bench.json")
+    return [page for page in pages if _rewrite(page, records)]
+
+
+def _rewrite(page: Path, records: Sequence[Record]) -> bool:
+    """Rewrite the tables of one page; whether its text changed."""
+    before = page.read_text(encoding="utf-8")
+
+    def table(match: re.Match[str]) -> str:
+        if match["name"] not in TABLES:
+            raise UserError(
+                f"{page} names the unknown table {match['name']!r}: known are {', '.join(TABLES)}"
+            )
+        return f"{match[1]}{render(TABLES[match['name']], records)}\n{match[3]}"
+
+    after = MARKED.sub(table, before)
+    if after == before:
+        return False
+    page.write_text(after, encoding="utf-8")
+    return True
+
+
+def render(table: Table, records: Sequence[Record]) -> str:
+    """A table as Markdown, followed by one line per set of runs that its figures come from.
+
+    Args:
+        table: What to show.
+        records: All records.
+    """
+    chosen = [record for record in records if table.holds(record)]
+    rows: dict[tuple[str, ...], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in chosen:
+        row, column = table.place(record)
+        rows[row][column].append(record)
+    columns = list(table.columns)
+    heads = [*table.row_heads, *(table.columns[column] for column in columns)]
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for row in table.ordered(rows):
+        cells = [cell(pool(rows[row][column])) if rows[row][column] else ABSENT for column in columns]
+        lines.append("| " + " | ".join((*row, *cells)) + " |")
+    for published in table.published:
+        labels = [published.label, *[""] * (len(table.row_heads) - 1)]
+        lines.append(
+            "| " + " | ".join((*labels, *(published.cells.get(column, ABSENT) for column in columns))) + " |"
+        )
+    return "\n".join([*lines, *(f"\n{note}" for note in footnotes(chosen))])
+
+
+def pool(records: Sequence[Record]) -> Record:
+    """One record for the same figure measured with several seeds.
+
+    The value is the mean over seeds and the interval Student's 95% interval of that mean; a single record
+    keeps its own interval.
+
+    Args:
+        records: At least one record of one figure.
+    """
+    if len(records) == 1:
+        return records[0]
+    values = [record.value for record in records]
+    mean = statistics.fmean(values)
+    freedom = len(values) - 1
+    quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else NORMAL
+    half = quantile * statistics.stdev(values) / len(values) ** 0.5
+    seeds = sorted({seed for record in records for seed in record.seeds})
+    count = sum(record.n or 0 for record in records) or None
+    return replace(records[0], value=mean, low=mean - half, high=mean + half, seeds=seeds, n=count)
+
+
+def cell(record: Record) -> str:
+    """``value [low, high]`` with three significant digits."""
+    if record.low is None or record.high is None:
+        return number(record.value)
+    return f"{number(record.value)} [{number(record.low)}, {number(record.high)}]"
+
+
+def number(value: float) -> str:
+    """A figure with three significant digits, without exponent below a million."""
+    if value == 0 or 1e-4 <= abs(value) < 1e6:
+        digits = 2 if value == 0 else max(0, 2 - _magnitude(value))
+        return f"{value:,.{digits}f}"
+    return f"{value:.2e}"
+
+
+def _magnitude(value: float) -> int:
+    """Decimal exponent of a number."""
+    return int(f"{abs(value):e}".partition("e")[2])
+
+
+def footnotes(records: Sequence[Record]) -> list[str]:
+    """Where a table's figures come from: one line for each experiment, machine, commit and command."""
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[
+            (record.experiment, record.dataset, record.machine, record.commit, _without_seed(record))
+        ].append(record)
+    return [_footnote(key, group) for key, group in groups.items()]
+
+
+def _without_seed(record: Record) -> str:
+    """The command without its seed, so that the runs of several seeds share a line."""
+    return re.sub(r" --seed_everything[= ]\S+", "", record.command)
+
+
+def _footnote(key: tuple[str, ...], group: Sequence[Record]) -> str:
+    """The line of one group."""
+    experiment, dataset, machine, commit, command = key
+    seeds = sorted({seed for record in group for seed in record.seeds})
+    facts = [f"seeds {', '.join(map(str, seeds))}" if seeds else ""]
+    facts.append(_span("n {}", [record.n for record in group]))
+    facts.append(_span("{} env steps", [record.env_steps for record in group]))
+    facts.append(_span("{} images seen", [record.images_seen for record in group]))
+    facts.append(_span("{} s of training", [record.wall_s for record in group]))
+    facts += [machine, f"commit {commit}", f"`{command}`" if command else ""]
+    name = ", ".join(filter(None, (experiment, dataset)))
+    return f"<sub>{name}: {'; '.join(filter(None, facts))}</sub>"
+
+
+def _span(form: str, values: Sequence[float | None]) -> str:
+    """``n 100`` or ``n 100 to 2,000``; empty if nothing is known."""
+    known = sorted({value for value in values if value is not None})
+    if not known:
+        return ""
+    ends = [f"{value:,.0f}" for value in (known[0], known[-1])]
+    return form.format(" to ".join(dict.fromkeys(ends)))

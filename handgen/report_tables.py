@@ -1,0 +1,108 @@
+"""The tables of README.md and docs/: which records each shows, in which rows and columns."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from handgen.results import Record
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure that others published, shown below ours.
+
+    Attributes:
+        label: Who, with a link to where.
+        cells: Metric to the figure as published.
+    """
+
+    label: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one table shows.
+
+    Attributes:
+        columns: Metric name to column heading, in order.
+        rows: The fields of a record that tell the rows apart.
+        row_heads: Headings of these.
+        experiments: Experiments shown; empty means all.
+        datasets: Data sets shown; empty means all.
+        variants: Variants shown, in order; empty means all, sorted.
+        published: Figures of others.
+        split_metric: Metrics are ``what/column``: ``what`` tells the row (the benchmarks).
+    """
+
+    columns: Mapping[str, str]
+    rows: tuple[str, ...] = ("experiment", "dataset", "variant")
+    row_heads: tuple[str, ...] = ("experiment", "data", "variant")
+    experiments: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    published: tuple[Published, ...] = field(default=())
+    split_metric: bool = False
+
+    def place(self, record: Record) -> tuple[tuple[str, ...], str]:
+        """Row and column of a record."""
+        row = tuple(str(getattr(record, name)) for name in self.rows)
+        if not self.split_metric:
+            return row, record.metric
+        what, _, column = record.metric.rpartition("/")
+        return (what, *row), column
+
+    def holds(self, record: Record) -> bool:
+        """Whether the table shows a record."""
+        return (
+            self.place(record)[1] in self.columns
+            and _allows(self.experiments, record.experiment)
+            and _allows(self.datasets, record.dataset)
+            and _allows(self.variants, record.variant)
+        )
+
+    def ordered(self, rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Rows in the order of `experiments` and `variants`, else sorted."""
+        wanted = [*self.experiments, *self.datasets, *self.variants]
+        rank = {name: position for position, name in enumerate(wanted)}
+        return sorted(rows, key=lambda row: ([rank.get(part, len(rank)) for part in row], row))
+
+
+def _allows(names: tuple[str, ...], name: str) -> bool:
+    """Whether a selection, empty for all, holds a name."""
+    return not names or name in names
+
+
+VALIDITY = {
+    "valid_rate/judge_a": "judge A",
+    "valid_rate/judge_b": "judge B",
+    "valid_rate/geometric": "geometric",
+    "valid_rate/strictest": "strictest",
+}
+VARIETY = {"coverage": "coverage", "density": "density", "kid": "KID (judge B)", "novelty": "novelty"}
+APPEARANCE = {"sharpness": "sharpness", "skin": "skin", "orientation": "orientation"}
+COST = {"decoder_calls_per_valid": "decoder calls per valid", "seconds_per_valid": "seconds per valid"}
+VAES = ("vae", "vae_128", "vae_hands11k", "vae_folder")
+
+TABLES: dict[str, Table] = {
+    # The share of unselected samples that each judge takes for a valid hand, and what one valid sample costs.
+    "vae": Table(columns={**VALIDITY, **COST}, experiments=VAES),
+    # How varied and how real the samples look.
+    "vae_quality": Table(columns={**VARIETY, **APPEARANCE}, experiments=VAES),
+    # How far the judges themselves can be trusted.
+    "judges": Table(
+        columns={
+            "specificity": "valid accepted",
+            "sensitivity/all": "malformed caught",
+            "real_false_alarm": "real hands refused",
+            "real_planted_caught": "planted caught",
+        },
+        experiments=("judge_a", "judge_b", "judge_keypoints", "geometric"),
+    ),
+    # Our speed beside a reference implementation on the same machine; the unit stands in `variant`.
+    "bench": Table(
+        columns={"ours": "ours", "reference": "reference", "ratio": "ratio"},
+        rows=("variant",),
+        row_heads=("what", "unit"),
+        split_metric=True,
+    ),
+}
