@@ -247,8 +247,9 @@ def summary_table(measurements: Collection[Measurement], dataset: str) -> "Table
 
 
 _CAPTION = (
-    "valid: by the strictest judge that gave no reward. Right is: coverage, density, novelty, sharpness "
-    "near 1, KID near 0. 'heldout' are the test images (training images stand in for the distances): the ceiling."
+    "valid: by the strictest judge that gave no reward. Right is: coverage, density, novelty and "
+    "sharpness near 1, KID near 0. 'heldout' are the test images (training images stand in for the "
+    "distances): the ceiling."
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from handgen.callbacks.image_log import log_image
 from handgen.images import make_grid
@@ -27,7 +27,7 @@ class ReconstructionPairs(Callback):
     def on_validation_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: Any,
         outputs: Any,
         batch: dict[str, torch.Tensor],
         batch_idx: int,

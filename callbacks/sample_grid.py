@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from handgen.callbacks.image_log import log_image
 from handgen.images import make_grid
@@ -37,19 +38,19 @@ class SampleGrid(Callback):
         self.sampler = sampler
         self.final = final
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw a sheet, every ``every_n_epochs`` epochs."""
         if not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._draw(trainer, pl_module, self.sampler)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw the last sheet, from the module's own sampler."""
         datamodule = getattr(trainer, "datamodule", None)
         if self.final and trainer.is_global_zero and datamodule is not None and trainer.global_step > 0:
             pl_module.prepare_sampling(datamodule)
             self._draw(trainer, pl_module, pl_module.hparams["sampler"])
 
-    def _draw(self, trainer: Trainer, pl_module: LightningModule, sampler: str) -> None:
+    def _draw(self, trainer: Trainer, pl_module: Any, sampler: str) -> None:
         if trainer.is_global_zero:
             sheet = make_grid(pl_module.sample(self.count, seed=self.seed, sampler=sampler))
             name = f"samples-{sampler}-{trainer.global_step:06d}.png"

@@ -20,6 +20,9 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.1, 0.1, 0.1, 0.01
 class BatchAugmentation:
     """Augment batches of photographs: a function of the batch and a seed, equal for equal seeds.
 
+    Milliseconds per image of 64x64 (128x128) on one core of a busy machine: flip 0.03 (0.1), flip and affine
+    0.2 (0.4), all three 0.4 (0.7).
+
     Args:
         names: Any of ``flip`` (half of the images, left to right), ``affine`` (up to 8 degrees, 6% scale, 4%
             translation, the border colour replicated) and ``colour`` (brightness, contrast, saturation, hue).

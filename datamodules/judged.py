@@ -15,6 +15,7 @@ from handgen import paths
 from handgen.anatomy import KINDS, RENDERER_VERSION, VALID, render_hands
 from handgen.datamodules.batches import identity
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.datamodules.planted import PlantedPhotographs, open_planted
 from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, split_ranges
 
 VALID_WEIGHT = 8
@@ -29,11 +30,13 @@ class JudgedHands(Dataset[Batch]):
     Args:
         pixels: uint8 (N, 4, H, W): RGB and the hand's mask.
         labels: tensors of first dimension N by name.
+        photographs: photographs to add to each batch, one for every three rendered hands; None for none.
     """
 
-    def __init__(self, pixels: Tensor, labels: Batch) -> None:
+    def __init__(self, pixels: Tensor, labels: Batch, photographs: PlantedPhotographs | None = None) -> None:
         self.pixels = pixels
         self.labels = labels
+        self.photographs = photographs
 
     def __len__(self) -> int:
         """Return the number of hands."""
@@ -44,7 +47,11 @@ class JudgedHands(Dataset[Batch]):
         rows = torch.as_tensor(indices)
         pixels = self.pixels[rows]
         labels = {name: values[rows] for name, values in self.labels.items()}
-        return {"image": pixels[:, :3], "mask": pixels[:, 3:], **labels}
+        batch = {"image": pixels[:, :3], "mask": pixels[:, 3:], **labels}
+        if self.photographs is not None:  # the shuffled rows choose them: no random state to save
+            chosen = self.photographs.balanced(rows[: len(rows) // 3])
+            batch |= {"photo" + name.removeprefix("image"): values for name, values in chosen.items()}
+        return batch
 
 
 class JudgedHandsDataModule(LightningDataModule):
@@ -59,7 +66,10 @@ class JudgedHandsDataModule(LightningDataModule):
         train_count: rendered training hands before they are halved. val_count, test_count: held-out hands.
         half: ``first`` or ``second`` half of the training hands, or ``all``; judges that check each other get different
             halves.
+        photographs: also train and test on the 11k Hands photographs under ``data_root``, intact and with planted
+            malformations; ``auto`` does so where they are found.
         seed: seed of the renderer.
+        data_root: folder of real data; default: HANDGEN_DATA, else ``data``.
         cache_dir: folder of the memory maps; default: HANDGEN_CACHE, else ``~/.cache/handgen``.
 
     Raises:
@@ -74,10 +84,14 @@ class JudgedHandsDataModule(LightningDataModule):
         val_count: int = 2_000,
         test_count: int = 4_000,
         half: Literal["first", "second", "all"] = "all",
+        photographs: Literal["auto", "yes", "no"] = "auto",
         seed: int = 1,
+        data_root: str | None = None,
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
+        self.data_root = paths.data_root(data_root)
+        self.photographs = photographs == "yes" or (photographs == "auto" and (self.data_root / "hands11k").is_dir())
         self.image_size = image_size
         self.batch_size = batch_size
         self.counts = {"train": train_count, "val": val_count, "test": test_count}
@@ -117,7 +131,12 @@ class JudgedHandsDataModule(LightningDataModule):
             "keypoints": torch.tensor(columns["keypoints"]).reshape(-1, 21, 2),
             "visible": torch.tensor(columns["visible"]).bool(),
         }
-        return JudgedHands(self._cache.images[start:stop], labels)
+        photographs = self._photographs("train") if self.photographs and split == "train" else None
+        return JudgedHands(self._cache.images[start:stop], labels, photographs)
+
+    def _photographs(self, split: str) -> PlantedPhotographs:
+        photographs = open_planted(self.image_size, split, self.data_root, self.cache_dir)
+        return photographs.half(self.half) if split == "train" else photographs
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled whole batches."""
@@ -127,19 +146,26 @@ class JudgedHandsDataModule(LightningDataModule):
         """The validation hands in order."""
         return self._loader("val", shuffle=False)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """The test hands in order."""
-        return self._loader("test", shuffle=False)
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        """The test hands in order; then, where there are some, photographs of unseen subjects."""
+        loaders = [self._loader("test", shuffle=False)]
+        if self.photographs:
+            photographs = self._photographs("test")
+            loaders.append(DataLoader(photographs, self.batch_size, collate_fn=identity))
+        return loaders
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Images and masks as float in [0, 1]."""
+        """Images and masks (all that is uint8) as float in [0, 1]."""
         del dataloader_idx
-        return {**batch, "image": batch["image"].float() / 255, "mask": batch["mask"].float() / 255}
+        pixels = {name: value.float() / 255 for name, value in batch.items() if value.dtype == torch.uint8}
+        return {**batch, **pixels}
 
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
         hands = self.hands(split)
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        order: DistributedSampler[Any] = DistributedSampler(hands, world, rank, shuffle=shuffle, seed=self.seed)
+        order: DistributedSampler[Any] = DistributedSampler(
+            hands, world, rank, shuffle=shuffle, seed=self.seed
+        )
         return DataLoader(hands, self.batch_size, sampler=order, collate_fn=identity, drop_last=shuffle)
 
 
@@ -152,7 +178,13 @@ def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -
     Returns:
         Images (N, 4, size, size), the fourth channel is the mask; columns kind, digits, keypoints, visible.
     """
-    settings = {"source": "judged", "renderer": RENDERER_VERSION, "size": size, "counts": counts, "seed": seed}
+    settings = {
+        "source": "judged",
+        "renderer": RENDERER_VERSION,
+        "size": size,
+        "counts": counts,
+        "seed": seed,
+    }
     folder = cache_dir / f"judged-{size}-{cache_key({**settings, 'kinds': MIXED_KINDS})}"
     cache = open_cache(folder)
     if cache is not None:
@@ -167,7 +199,14 @@ def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -
     def finish(images: Tensor, columns: Columns) -> ImageCache:
         return ImageCache(images, columns, split_ranges(counts))
 
-    return build_cache(folder, (len(indices), 4, size, size), chunks, produce, finish, f"rendering judged hands {size}x{size}")
+    return build_cache(
+        folder,
+        (len(indices), 4, size, size),
+        chunks,
+        produce,
+        finish,
+        f"rendering judged hands {size}x{size}",
+    )
 
 
 def _render(indices: Tensor, seed: int, size: int) -> Chunk:

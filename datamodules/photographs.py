@@ -24,7 +24,7 @@ from handgen.errors import UserError
 PREPROCESS_VERSION = 1  # raise it when a pixel changes: it is part of the memory map's name
 MAX_PIXELS = 64_000_000  # refused unread above this; the largest phone cameras stay below
 CHUNK = 256
-SURE = 0.15  # least |score| at which one photograph alone decides where its fingers point
+SURE = 0.1  # least |score| at which one photograph alone decides where its fingers point
 PROBLEM, SCORE = "_problem", "_score"  # columns of the build alone
 
 
@@ -155,10 +155,11 @@ def preprocess(image: Image, settings: Preprocessing) -> tuple[Image, float]:
     """
     import cv2
 
-    mask = hand_crop.hand_mask(image)
     if settings.crop:
+        image, mask = hand_crop.zoom(image)
         square = hand_crop.cut(image, mask, hand_crop.square_box(mask, image.shape[:2], settings.margin))
     else:
+        mask = hand_crop.hand_mask(image)
         side = max(image.shape[:2])
         box = hand_crop.Box((image.shape[1] - side) // 2, (image.shape[0] - side) // 2, side)
         square = hand_crop.cut(image, mask, box)

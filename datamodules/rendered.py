@@ -41,13 +41,15 @@ def open_rendered(
         The memory map; its columns are index, kind, valid, digits, side and view.
 
     Raises:
-        UserError: If a kind is unknown.
+        UserError: If a kind is unknown or the size cannot be rendered.
     """
     from handgen.anatomy import KINDS, RENDERER_VERSION
 
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
         raise UserError(f"kinds={list(kinds)}: choose from {', '.join(KINDS)}")
+    if not 16 <= size <= 1024 or size % 16:
+        raise UserError(f"image_size={size}: rendered hands need a multiple of 16 between 16 and 1024")
     settings = {
         "source": "synthetic",
         "renderer": RENDERER_VERSION,

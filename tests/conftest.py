@@ -1,4 +1,4 @@
-"""What every test gets: one thread, no wandb, a cache of its own; and the toy experiment that CLI tests train."""
+"""What every test gets: one thread, no wandb, its own cache; and the toy experiment of the CLI tests."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,8 @@ class ToyModel(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.lr, self.stop_in_epoch = lr, stop_in_epoch
-        self.net = torch.nn.Sequential(torch.nn.Linear(4, width), torch.nn.Dropout(0.5), torch.nn.Linear(width, 1))
+        hidden, out = torch.nn.Linear(4, width), torch.nn.Linear(width, 1)
+        self.net = torch.nn.Sequential(hidden, torch.nn.Dropout(0.5), out)
 
     def loss(self, batch):
         return self.net(batch["image"]).square().mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any, Literal, Protocol
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from handgen.errors import UserError
 from handgen.vae import losses
+from handgen.vae.fitted import FittedSamplers
 from handgen.vae.networks import Autoencoder, Norm, update_average
-from handgen.vae.samplers import SAMPLERS, Sampler, fit_sampler
-
-Likelihood = Literal["beta", "calibrated", "laplace"]
+from handgen.vae.objective import Likelihood, Objective
+from handgen.vae.samplers import SAMPLERS, Sampler
 
 
 class TrainingImages(Protocol):
@@ -57,8 +58,8 @@ class VAE(LightningModule):
         beta: weight of the KL term.
         kl_warmup_steps: optimiser steps over which the KL weight grows from 0.
         free_bits_nats: free allowance of each latent dimension, nats (Kingma et al. 2016, arXiv:1606.04934).
-        detail_weight: weight of the Laplacian-pyramid term, relative to a pixel error of the same size; 0 is
-        off. ema_decay: decay of the weights' moving average per step, in [0, 1); 0 is off.
+        detail_weight: weight of the Laplacian-pyramid term, relative to the likelihood; 0 is off.
+        ema_decay: decay of the weights' moving average per step, in [0, 1); 0 is off.
         optimizer: ``adam`` or ``adamw``.
         lr: peak learning rate.
         weight_decay: of AdamW.
@@ -107,8 +108,10 @@ class VAE(LightningModule):
         if channels_last:
             self.networks = self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.networks).requires_grad_(False)
-        self.encoded: tuple[Tensor, Tensor] | None = None
-        self.fitted: dict[str, Sampler] = {}
+        self.objective = Objective(
+            likelihood, per_channel_scale, beta, kl_warmup_steps, free_bits_nats, detail_weight
+        )
+        self.priors = FittedSamplers(latent_dim, gmm_components, second_stage_kind, second_stage_steps)
         self.eval_means: list[Tensor] = []
 
     # Use: everything below works on the averaged weights, in evaluation mode.
@@ -187,7 +190,9 @@ class VAE(LightningModule):
         Returns:
             ``mu`` and ``log_var``, (N, L) each, on the CPU.
         """
-        pairs = [self.encode(chunk.to(self.device).float() / 255.0) for chunk in images.split(batch_size)]
+        pairs = [
+            self.encode(chunk.to(self.device).float() / 255.0) for chunk in torch.split(images, batch_size)
+        ]
         mu, log_var = (torch.cat(parts).cpu() for parts in zip(*pairs, strict=True))
         return mu, log_var
 
@@ -204,14 +209,16 @@ class VAE(LightningModule):
         Returns:
             Samplers by name.
         """
-        encoded = self.encode_images(train_images)
-        return {name: self._fit(name, encoded, seed) for name in names}
+        priors = dataclasses.replace(
+            self.priors, encoded=self.encode_images(train_images), seed=seed, fitted={}
+        )
+        return {name: priors.get(name) for name in names}
 
     @torch.inference_mode(False)
     def prepare_sampling(self, datamodule: TrainingImages) -> None:
         """Encode a data module's training images; :meth:`sample` fits its sampler to them on first use."""
         datamodule.setup("fit")
-        self.encoded, self.fitted = self.encode_images(datamodule.images("train")), {}
+        self.priors.prepare(self.encode_images(datamodule.images("train")))
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, sampler: str | None = None, batch_size: int = 256) -> Tensor:
@@ -230,27 +237,8 @@ class VAE(LightningModule):
             UserError: if the sampler needs training images and :meth:`prepare_sampling` has not been called.
         """
         name = sampler or self.hparams["sampler"]
-        latent = self.sampler(name).sample(count, torch.Generator().manual_seed(seed)).to(self.device)
-        return torch.cat([self.decode(chunk) for chunk in latent.split(batch_size)])
-
-    @torch.inference_mode(False)
-    def sampler(self, name: str) -> Sampler:
-        """Sampler by name, fitted on first use; see :meth:`sample` for the errors."""
-        if name not in self.fitted:
-            free = name == "prior" or name.startswith("temperature_")
-            if self.encoded is None and not free:
-                raise UserError(
-                    f"sampler {name!r} is fitted on training images: call prepare_sampling(datamodule) first"
-                )
-            empty = torch.zeros(1, self.hparams["latent_dim"])
-            self.fitted[name] = self._fit(name, self.encoded or (empty, empty), seed=0)
-        return self.fitted[name]
-
-    def _fit(self, name: str, encoded: tuple[Tensor, Tensor], seed: int) -> Sampler:
-        h = self.hparams
-        return fit_sampler(
-            name, *encoded, h["gmm_components"], h["second_stage_kind"], h["second_stage_steps"], seed
-        )
+        latent = self.priors.get(name).sample(count, torch.Generator().manual_seed(seed)).to(self.device)
+        return torch.cat([self.decode(chunk) for chunk in torch.split(latent, batch_size)])
 
     def layout(self, image: Tensor) -> Tensor:
         """The image in the memory layout of the weights."""
@@ -258,48 +246,11 @@ class VAE(LightningModule):
 
     # Training.
 
-    def likelihood(self, recon: Tensor, image: Tensor) -> Tensor:
-        """Negative log-likelihood of the chosen kind, scalar nats per image; (B, C, H, W) each."""
-        if self.hparams["likelihood"] == "beta":
-            return losses.unit_gaussian_nll(recon, image)
-        calibrated = {"calibrated": losses.calibrated_gaussian_nll, "laplace": losses.calibrated_laplace_nll}
-        return calibrated[self.hparams["likelihood"]](recon, image, self.hparams["per_channel_scale"])
-
-    def losses(
-        self, recon: Tensor, image: Tensor, mu: Tensor, log_var: Tensor, step: int
-    ) -> dict[str, Tensor]:
-        """All terms of the loss.
-
-        Args:
-            recon: (B, C, H, W) in [0, 1].
-            image: (B, C, H, W) in [0, 1].
-            mu: (B, L).
-            log_var: (B, L).
-            step: optimiser steps made so far, for the warm-up.
-
-        Returns:
-            ``total`` in nats per image value; ``recon``, ``kl`` and, if it is on, ``detail`` in nats per
-            image.
-        """
-        kl = losses.kl_divergence(mu, log_var)
-        terms = {"recon": self.likelihood(recon, image), "kl": kl.sum(1).mean()}
-        weight = self.hparams["beta"] * losses.linear_warmup(step, self.hparams["kl_warmup_steps"])
-        total = terms["recon"] + weight * losses.free_bits(kl, self.hparams["free_bits_nats"])
-        if self.hparams["detail_weight"] > 0.0:
-            terms["detail"] = self.detail(recon, image)
-            total = total + self.hparams["detail_weight"] * terms["detail"]
-        return {"total": total / image[0].numel(), **terms}
-
-    def detail(self, recon: Tensor, image: Tensor) -> Tensor:
-        """Laplacian-pyramid term, calibrated as the likelihood is: ``D log(mean band error)``, nats."""
-        error = losses.laplacian_pyramid_loss(recon, image)
-        return image[0].numel() * (error + math.exp(losses.MIN_LOG_SCALE)).log()
-
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One step on ``batch["image"]``, float (B, 3, H, W) in [0, 1]."""
         image = self.layout(batch["image"])
         recon, mu, log_var = self.networks(image)
-        terms = self.losses(recon, image, mu, log_var, self.global_step)
+        terms = self.objective(recon, image, mu, log_var, self.global_step)
         self.log("train/loss", terms["total"], prog_bar=True)
         self.log("train/mse", (recon.detach() - image).square().mean())
         self.log_dict({f"loss/{name}": value for name, value in terms.items() if name != "total"})
@@ -318,15 +269,16 @@ class VAE(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Forget samplers fitted on older weights."""
-        self.encoded, self.fitted = None, {}
+        self.priors.prepare(None)
 
     # Evaluation, on held-out images only.
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Log ``eval/loss``, ``eval/recon``, ``eval/kl``, ``eval/elbo`` (nats per image) and ``eval/mse``."""
         image = self.layout(batch["image"])
-        recon, mu, log_var = self.evaluated(image)
-        terms = self.losses(recon, image, mu, log_var, step=self.hparams["kl_warmup_steps"])
+        # Its own noise: evaluation is repeatable, and leaves the random numbers of training as they are.
+        recon, mu, log_var = self.evaluated(image, torch.Generator(self.device).manual_seed(batch_idx))
+        terms = self.objective(recon, image, mu, log_var, step=self.hparams["kl_warmup_steps"])
         metrics = {"eval/loss": terms["total"], "eval/recon": terms["recon"], "eval/kl": terms["kl"]}
         metrics["eval/elbo"] = -terms["recon"] - terms["kl"]
         metrics["eval/mse"] = (self.decode(mu) - image).square().mean()

@@ -66,9 +66,9 @@ class MixtureSampler:
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, self.means.shape[1], generator=generator)
         out = self.means[which]
-        for (
-            k
-        ) in which.unique().tolist():  # by component: gathering (count, L, L) factors would take gigabytes
+        for k in sorted(
+            set(which.tolist())
+        ):  # by component: gathering (count, L, L) factors would take gigabytes
             rows = which == k
             out[rows] += noise[rows] @ self.scale_trils[k].T
         return out
@@ -105,9 +105,9 @@ def standard_normal(latent_dim: int, temperature: float = 1.0) -> GaussianSample
 def cholesky(covariance: Tensor) -> Tensor:
     """Lower Cholesky factor of (..., L, L) covariances, with a millionth of the mean variance added."""
     jitter = 1e-6 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None] + 1e-10
-    return torch.linalg.cholesky(
-        covariance + jitter * torch.eye(covariance.shape[-1], dtype=covariance.dtype)
-    )
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
+    factor: Tensor = torch.linalg.cholesky(covariance + jitter * identity)
+    return factor
 
 
 def fit_gaussian(latents: Tensor) -> GaussianSampler:

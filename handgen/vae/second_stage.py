@@ -99,7 +99,8 @@ class SecondVAESampler:
     def sample(self, count: int, generator: Generator | None = None) -> Tensor:
         """Draw (count, L) latents."""
         noise = torch.randn(2, count, len(self.mean), generator=generator)
-        return self.mean + self.std * (self.decoder(noise[0]) + self.scale * noise[1])
+        latent: Tensor = self.mean + self.std * (self.decoder(noise[0]) + self.scale * noise[1])
+        return latent
 
 
 def aggregate_moments(mu: Tensor, log_var: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +113,8 @@ def posterior_batch(mu: Tensor, log_var: Tensor, size: int, generator: Generator
     """Posterior samples of ``size`` random training images, (size, L)."""
     rows = torch.randint(len(mu), (size,), generator=generator)
     noise = torch.randn(size, mu.shape[1], generator=generator)
-    return mu[rows] + noise * (0.5 * log_var[rows]).exp()
+    latent: Tensor = mu[rows] + noise * (0.5 * log_var[rows]).exp()
+    return latent
 
 
 def cosine_rate(step: int, steps: int) -> float:
@@ -124,7 +126,7 @@ def fit_flow(
     mu: Tensor,
     log_var: Tensor,
     steps: int = 1500,
-    batch_size: int = 512,
+    batch_size: int = 256,
     width: int = 512,
     learning_rate: float = 2e-3,
     seed: int = 0,
@@ -159,7 +161,7 @@ def fit_flow(
             path = (1.0 - time) * noise + time * latent
             loss = (velocity(network, path, time) - (latent - noise)).square().mean()
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
             update_average(average, network, min(0.995, step / (step + 10)))
@@ -170,7 +172,7 @@ def fit_second_vae(
     mu: Tensor,
     log_var: Tensor,
     steps: int = 1500,
-    batch_size: int = 512,
+    batch_size: int = 256,
     width: int = 512,
     learning_rate: float = 1e-3,
     seed: int = 0,
@@ -196,7 +198,7 @@ def fit_second_vae(
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         encoder, decoder = ResidualMLP(size, 2 * size, width), ResidualMLP(size, size, width)
-        log_scale = torch.zeros((), requires_grad=True)
+        log_scale = torch.full((), -2.0, requires_grad=True)  # from 0 the codes collapse
         parameters = [*encoder.parameters(), *decoder.parameters(), log_scale]
         optimiser = torch.optim.Adam(parameters, lr=learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine_rate(step, steps))
@@ -208,7 +210,7 @@ def fit_second_vae(
             error = (latent - decoder(code)).square() * (-2.0 * log_scale).exp()
             loss = (0.5 * error + log_scale + kl_divergence(centre, spread)).sum(1).mean()
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
     return SecondVAESampler(decoder.eval().requires_grad_(False), log_scale.detach().exp(), mean, std)

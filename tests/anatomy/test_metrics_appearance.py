@@ -70,6 +70,12 @@ def test_foreground_mask_finds_hands_of_all_skins(code: str) -> None:
     assert iou > 0.9
 
 
+def test_a_vivid_sleeve_does_not_hide_the_hand() -> None:
+    image = hand_image(rgb("ecc8ae"), background=0.8)
+    image[:, :, 52:, 24:40] = torch.tensor([0.15, 0.1, 0.8]).view(1, 3, 1, 1)
+    assert foreground_mask(image)[0][hand_mask()].float().mean() > 0.9
+
+
 def test_median_skin_colour_is_that_of_the_hand() -> None:
     colour = rgb("c98e6e")
     image = hand_image(colour)

@@ -1,17 +1,13 @@
-import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 import torch
+from hand_photos import ASPECTS, draw_hand, save, write_csv
 
-from handgen.datamodules.photo_lists import COLUMNS
-
-ASPECTS = ("palmar right", "palmar left", "dorsal right", "dorsal left")
 SKINS = ("very fair", "fair", "medium", "dark")
 
 
@@ -21,24 +17,6 @@ def one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cv2.setNumThreads(1)
     monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-
-
-def draw_hand(size: int = 100, thumb_right: bool = True, skin: tuple[int, int, int] = (205, 150, 120)) -> np.ndarray:
-    """Draw a plain hand, RGB (size, size, 3): fingers up, the wrist running out of the picture at the bottom."""
-    image = np.full((400, 400, 3), 250, np.uint8)
-    cv2.rectangle(image, (165, 300), (235, 400), skin, -1)
-    cv2.ellipse(image, (200, 270), (62, 70), 0, 0, 360, skin, -1)
-    for x, top in ((155, 120), (185, 85), (215, 95), (245, 140)):
-        cv2.line(image, (x, 230), (x, top), skin, 22)
-    cv2.line(image, (240, 290), (300, 220), skin, 24)
-    if not thumb_right:
-        image = image[:, ::-1]
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def save(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
 
 MakeHands11k = Callable[..., Path]
@@ -68,18 +46,12 @@ def make_hands11k(tmp_path: Path) -> MakeHands11k:
                     "irregularities": 0,
                 }
                 rows.append({**row, **changes})
-                save(folder / "Hands" / str(row["imageName"]), draw_hand(size, aspect in (ASPECTS[0], ASPECTS[3])))
+                hand = draw_hand(size, thumb_right=aspect in ("palmar right", "dorsal left"))
+                save(folder / "Hands" / str(row["imageName"]), hand)
         write_csv(folder / "HandInfo.csv", rows)
         return root
 
     return make
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...] = COLUMNS) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 @pytest.fixture

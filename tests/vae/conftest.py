@@ -1,5 +1,7 @@
 """Fixtures of the VAE's tests."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from toy_vae import TINY
@@ -8,7 +10,7 @@ from handgen.vae import VAE
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
+def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -16,6 +18,6 @@ def _one_thread():
 
 
 @pytest.fixture
-def tiny():
+def tiny() -> VAE:
     torch.manual_seed(0)
     return VAE(**TINY)

@@ -8,30 +8,30 @@ import torch
 from handgen.vae import losses
 
 
-def test_kl_of_the_standard_normal_is_zero():
+def test_kl_of_the_standard_normal_is_zero() -> None:
     assert losses.kl_divergence(torch.zeros(2, 3), torch.zeros(2, 3)).abs().max() == 0
 
 
-def test_kl_by_hand():
+def test_kl_by_hand() -> None:
     # 1/2 (1 + 4 - 1 - ln 4) = 1.3069 for mean 1 and variance 4
     kl = losses.kl_divergence(torch.tensor([[1.0]]), torch.tensor([[math.log(4.0)]]))
     assert kl.item() == pytest.approx(0.5 * (4.0 - math.log(4.0)))
 
 
-def test_kl_agrees_with_torch():
+def test_kl_agrees_with_torch() -> None:
     mu, log_var = torch.randn(5, 7), torch.randn(5, 7)
     posterior = torch.distributions.Normal(mu, (0.5 * log_var).exp())
     expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
     torch.testing.assert_close(losses.kl_divergence(mu, log_var), expected)
 
 
-def test_free_bits_take_the_maximum_of_the_batch_mean():
+def test_free_bits_take_the_maximum_of_the_batch_mean() -> None:
     kl = torch.tensor([[0.0, 2.0], [1.0, 4.0]])  # means 0.5 and 3
     assert losses.free_bits(kl, 0.0).item() == pytest.approx(3.5)
     assert losses.free_bits(kl, 1.0).item() == pytest.approx(4.0)
 
 
-def test_free_bits_stop_the_gradient_of_a_dimension_below_the_allowance():
+def test_free_bits_stop_the_gradient_of_a_dimension_below_the_allowance() -> None:
     kl = torch.tensor([[0.5, 3.0]], requires_grad=True)
     losses.free_bits(kl, 1.0).backward()
     assert kl.grad is not None
@@ -39,23 +39,23 @@ def test_free_bits_stop_the_gradient_of_a_dimension_below_the_allowance():
 
 
 @pytest.mark.parametrize(("step", "steps", "weight"), [(0, 4, 0.25), (3, 4, 1.0), (9, 4, 1.0), (0, 0, 1.0)])
-def test_warmup(step, steps, weight):
+def test_warmup(step: int, steps: int, weight: float) -> None:
     assert losses.linear_warmup(step, steps) == weight
 
 
-def test_unit_gaussian_is_half_the_squared_error_of_an_image():
+def test_unit_gaussian_is_half_the_squared_error_of_an_image() -> None:
     recon = torch.full((2, 1, 2, 2), 0.5)
     assert losses.unit_gaussian_nll(recon, torch.zeros(2, 1, 2, 2)).item() == pytest.approx(0.5)
 
 
-def test_calibrated_gaussian_by_hand():
+def test_calibrated_gaussian_by_hand() -> None:
     # every error 0.1: sigma^2 = 0.01; D/2 (log(2 pi 0.01) + 1) with D = 3
     image, recon = torch.zeros(4, 3, 1, 1), torch.full((4, 3, 1, 1), 0.1)
     expected = 1.5 * (math.log(2 * math.pi * 0.01) + 1)
     assert losses.calibrated_gaussian_nll(recon, image).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_calibrated_gaussian_is_the_minimum_over_all_variances():
+def test_calibrated_gaussian_is_the_minimum_over_all_variances() -> None:
     image, recon = torch.rand(4, 3, 2, 2), torch.rand(4, 3, 2, 2)
     best = losses.calibrated_gaussian_nll(recon, image)
     for sigma in (0.2, 0.4, 0.8):
@@ -63,14 +63,14 @@ def test_calibrated_gaussian_is_the_minimum_over_all_variances():
         assert nll >= best
 
 
-def test_per_channel_scale_is_the_sum_of_the_channels():
+def test_per_channel_scale_is_the_sum_of_the_channels() -> None:
     image, recon = torch.zeros(1, 2, 1, 1), torch.tensor([0.1, 0.2]).reshape(1, 2, 1, 1)
     expected = sum(0.5 * (math.log(2 * math.pi * e * e) + 1) for e in (0.1, 0.2))
     nll = losses.calibrated_gaussian_nll(recon, image, per_channel=True)
     assert nll.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_calibrated_likelihoods_stay_finite_when_perfect():
+def test_calibrated_likelihoods_stay_finite_when_perfect() -> None:
     image = torch.rand(2, 3, 4, 4)
     for nll in (losses.calibrated_gaussian_nll, losses.calibrated_laplace_nll):
         recon = image.clone().requires_grad_()
@@ -81,13 +81,13 @@ def test_calibrated_likelihoods_stay_finite_when_perfect():
         assert recon.grad.isfinite().all()
 
 
-def test_calibrated_laplace_by_hand():
+def test_calibrated_laplace_by_hand() -> None:
     image, recon = torch.zeros(1, 1, 1, 2), torch.tensor([0.1, 0.3]).reshape(1, 1, 1, 2)  # b = 0.2
     expected = 2 * (math.log(0.4) + 1)
     assert losses.calibrated_laplace_nll(recon, image).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_pyramid_ignores_a_constant_and_sees_a_checkerboard():
+def test_pyramid_ignores_a_constant_and_sees_a_checkerboard() -> None:
     flat = torch.full((1, 1, 8, 8), 0.5)
     assert losses.laplacian_pyramid_loss(flat, torch.zeros(1, 1, 8, 8)).item() == 0
     board = (torch.arange(8)[:, None] + torch.arange(8)).remainder(2).float()[None, None]
@@ -95,6 +95,6 @@ def test_pyramid_ignores_a_constant_and_sees_a_checkerboard():
     assert losses.laplacian_pyramid_loss(board, torch.zeros(1, 1, 8, 8)).item() == pytest.approx(0.5 / 3)
 
 
-def test_active_units_counts_the_dimensions_that_vary():
+def test_active_units_counts_the_dimensions_that_vary() -> None:
     means = torch.tensor([[0.0, 1.0, 0.05], [0.0, -1.0, -0.05]])  # variances 0, 2, 0.005
     assert losses.active_units(means).item() == 1

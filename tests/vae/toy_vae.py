@@ -1,5 +1,6 @@
 """Settings of a tiny VAE, tiny data and a silent trainer for the VAE's tests."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,13 +43,13 @@ class Blobs(LightningDataModule):
 
     def loader(self) -> torch.utils.data.DataLoader:
         images = [{"image": image.float() / 255} for image in self.all]
-        # Its own generator: a loader draws a seed for its workers from the global one whenever it is iterated.
+        # Its own generator: a loader draws a seed for workers from the global one whenever it is iterated.
         return torch.utils.data.DataLoader(images, batch_size=self.batch_size, generator=torch.Generator())
 
     train_dataloader = val_dataloader = test_dataloader = loader
 
 
-def make_trainer(folder, **kwargs: Any) -> Trainer:
+def make_trainer(folder: Path, **kwargs: Any) -> Trainer:
     """A silent trainer on the CPU."""
     settings: dict[str, Any] = {
         "default_root_dir": folder,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in luma (ITU-R BT.601)."""
-ITA_RANGE = (-60.0, 80.0)
+ITA_RANGE = (-60.0, 80.0)  # see below
 """Individual typology angles of human skin, degrees (hands.md section 7; Chardon 1991 for the angle)."""
 A_RANGE = (3.0, 25.0)
 B_RANGE = (3.0, 30.0)
@@ -22,6 +22,7 @@ _LINEAR_TO_XYZ = (
     (0.0193339, 0.1191920, 0.9503041),
 )
 _LEAST_CONTRAST = 4.0  # Lab units; hands on the plain backgrounds at hand keep 10 and more
+_FULL_CONTRAST = 25.0
 _LEAST_AREA, _LARGEST_AREA = 0.04, 0.9
 _LAB_KNEE = (6 / 29) ** 3
 
@@ -106,6 +107,8 @@ def _foreground_of_lab(lab: Tensor) -> Tensor:
     """`foreground_mask` of L*a*b* images (B, 3, H, W)."""
     weights = lab.new_tensor([0.5, 1.0, 1.0]).view(1, 3, 1, 1)
     distance = ((lab - _background_plane(lab)) * weights).square().sum(dim=1).sqrt()
+    # A vivid sleeve must not push the threshold above the skin.
+    distance = distance.clamp_max(_FULL_CONTRAST)
     distance = F.avg_pool2d(distance[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
     # Below the floor there is nothing but noise: a blank picture has no hand, and Otsu would still split it.
     return distance > otsu_threshold(distance).clamp_min(_LEAST_CONTRAST).view(-1, 1, 1)
@@ -194,8 +197,8 @@ def is_skin_tone(
 ) -> Tensor:
     """Whether a median colour is a human skin tone.
 
-    The default box leaves out the two darkest Monk swatches (ITA -78 and -84), as the renderer's darkest skin
-    does (-60): read the share beside that of held-out images, and widen the box for data with darker skin.
+    The default box leaves out the two darkest Monk swatches (ITA -78 and -84) and the renderer's darkest
+    skins (about -65): read the share beside that of held-out images, and widen it for darker skin.
 
     Args:
         lab: Median L*a*b* (B, 3), from `median_skin_colour`.

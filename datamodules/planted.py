@@ -1,0 +1,114 @@
+"""Photographs of hands, intact and with planted malformations, without any label made by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from handgen.anatomy.judge_reliability import PLANTED
+from handgen.anatomy.photo_edits import edit_photograph
+from handgen.datamodules.hand_crop import hand_mask
+from handgen.datamodules.hands import HandsDataModule
+
+Batch = dict[str, Tensor]
+COPIES = {"train": 4, "val": 1, "test": 1}
+"""Edited copies of each kind that are made of one photograph that shows its fingers apart."""
+
+
+class PlantedPhotographs(Dataset[Batch]):
+    """Photographs with what was done to them.
+
+    Args:
+        pixels: uint8 (N, 4, H, W): RGB and the hand's mask (of the intact photograph).
+        planted: int64 (N,), index into `PLANTED`.
+        subject: int64 (N,), whose hand it is.
+    """
+
+    def __init__(self, pixels: Tensor, planted: Tensor, subject: Tensor) -> None:
+        self.pixels = pixels
+        self.planted = planted
+        self.subject = subject
+        healthy = (planted == PLANTED.index("intact")) | (planted == PLANTED.index("restored"))
+        self.healthy, self.malformed = healthy.nonzero()[:, 0], (~healthy).nonzero()[:, 0]
+
+    def __len__(self) -> int:
+        """Return the number of photographs."""
+        return len(self.pixels)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return ``image`` uint8 (B, 3, H, W) and ``planted`` int64 (B,)."""
+        rows = torch.as_tensor(indices)
+        return {"image": self.pixels[rows, :3], "planted": self.planted[rows]}
+
+    def half(self, which: str) -> PlantedPhotographs:
+        """The photographs of the ``first`` or ``second`` half of the subjects, or ``all``."""
+        if which == "all":
+            return self
+        middle = self.subject.unique().sort().values
+        first = self.subject < middle[len(middle) // 2]
+        rows = first if which == "first" else ~first
+        return PlantedPhotographs(self.pixels[rows], self.planted[rows], self.subject[rows])
+
+    def balanced(self, numbers: Tensor) -> Batch:
+        """One photograph for each of B numbers: alternately a healthy one and a malformed one.
+
+        Args:
+            numbers: (B,) non-negative integers; the same number always picks the same photograph.
+
+        Returns:
+            ``image`` uint8 (B, 3, H, W), ``_mask`` uint8 (B, 1, H, W), ``_valid`` bool (B,). The mask of a malformed
+            one is that of its intact original.
+        """
+        turn = torch.arange(len(numbers)) % 2 == 0
+        if not len(self.malformed):
+            turn = torch.ones_like(turn)
+        good = self.healthy[numbers * 31 % len(self.healthy)]
+        bad = self.malformed[numbers * 17 % len(self.malformed)] if len(self.malformed) else good
+        pixels = self.pixels[torch.where(turn, good, bad)]
+        return {"image": pixels[:, :3], "_mask": pixels[:, 3:], "_valid": turn}
+
+
+def open_planted(size: int, split: str, data_root: Path, cache_dir: Path) -> PlantedPhotographs:
+    """Photographs of one split of the 11k Hands subjects, with edited copies.
+
+    Testing uses clean hands only (no irregularities, no accessories), training also hands with accessories.
+
+    Args:
+        size: pixels per side; edits are made at twice that. split: ``train``, ``val`` or ``test``.
+        data_root, cache_dir: as in `HandsDataModule`.
+
+    Raises:
+        UserError: if the photographs are missing.
+    """
+    data = HandsDataModule(
+        "hands11k", 2 * size, irregularities=False, accessories=None if split == "train" else False,
+        data_root=str(data_root), cache_dir=str(cache_dir),
+    )  # fmt: skip
+    images, names = data.images(split), [int(name) for name in data.metadata(split)["id"]]
+    pixels, planted, subject = [], [], []
+    for row, (image, name) in enumerate(zip(images, names, strict=True)):
+        picture = image.permute(1, 2, 0).numpy()
+        mask = hand_mask(picture)
+        for kind, edited in _versions(picture, mask, row, COPIES[split]):
+            pixels.append(torch.from_numpy(np.dstack([edited, mask.astype(np.uint8) * 255])).permute(2, 0, 1))
+            planted.append(PLANTED.index(kind))
+            subject.append(name)
+    small = F.avg_pool2d(torch.stack(pixels).float(), 2).round().to(torch.uint8)
+    return PlantedPhotographs(small, torch.tensor(planted), torch.tensor(subject))
+
+
+def _versions(picture: np.ndarray, mask: np.ndarray, row: int, copies: int) -> list[tuple[str, np.ndarray]]:
+    """The photograph itself and its edited copies (none where fingers cannot be told apart)."""
+    versions = [("intact", picture)]
+    for copy in range(copies):
+        for kind in PLANTED[1:]:
+            edited = edit_photograph(picture, mask, kind, np.random.default_rng([row, copy]))
+            if edited is not None:
+                versions.append((kind, edited))
+    return versions

@@ -1,0 +1,131 @@
+"""Three small networks that look at hands: two classifiers of different build and a keypoint regressor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from handgen.anatomy.malformations import KINDS
+
+MAX_DIGITS = 7
+KEYPOINTS = 21
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class PlainTrunk(nn.Sequential):
+    """Judge A's trunk: 3x3 convolutions with batch norm, ReLU; (B, 3, H, W) to (B, widths[-1], H/16, W/16).
+
+    Args:
+        widths: channels of the four resolutions.
+    """
+
+    def __init__(self, widths: Sequence[int] = (24, 40, 72, 104)) -> None:
+        layers: list[nn.Module] = [_conv(3, widths[0], 2), _conv(widths[0], widths[0])]
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            layers += [_conv(inputs, outputs, 2), _conv(outputs, outputs), _conv(outputs, outputs)]
+        super().__init__(*layers)
+        self.width = widths[-1]
+
+
+class MixingBlock(nn.Module):
+    """Residual block of judge B: large depthwise kernel, group norm, pointwise expansion (after ConvNeXt, 2022)."""
+
+    def __init__(self, width: int, kernel: int = 5) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.GroupNorm(1, width)
+        self.expand = nn.Conv2d(width, 3 * width, 1)
+        self.reduce = nn.Conv2d(3 * width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        out: Tensor = self.reduce(F.gelu(self.expand(self.norm(self.depthwise(x)))))
+        return x + out
+
+
+class MixingTrunk(nn.Sequential):
+    """Judge B's trunk: strided patches, then residual depthwise blocks; no batch norm."""
+
+    def __init__(self, widths: Sequence[int] = (32, 64, 128), depths: Sequence[int] = (2, 3, 2)) -> None:
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1)]
+        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+            if stage:
+                layers += [nn.GroupNorm(1, widths[stage - 1]), nn.Conv2d(widths[stage - 1], width, 2, 2)]
+            layers += [MixingBlock(width) for _ in range(depth)]
+        super().__init__(*layers)
+        self.width = widths[-1]
+
+
+class JudgeNetwork(nn.Module):
+    """A trunk with heads for validity, kind and number of digits.
+
+    Args:
+        trunk: ``plain`` or ``mixing``.
+    """
+
+    def __init__(self, trunk: str) -> None:
+        super().__init__()
+        self.trunk: PlainTrunk | MixingTrunk = PlainTrunk() if trunk == "plain" else MixingTrunk()
+        self.project = nn.Linear(4 * self.trunk.width, 128)
+        self.heads = nn.Linear(128, 1 + len(KINDS) + MAX_DIGITS + 1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (B, 128) of images (B, 3, H, W) in [0, 1], H = W >= 32: pooled over a 2x2 grid, projected."""
+        maps = self.trunk(images - 0.5)
+        return F.silu(self.project(F.adaptive_avg_pool2d(maps, 2).flatten(1)))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of validity (B,), of the kind (B, len(KINDS)) and of the number of digits (B, 8)."""
+        out = self.heads(self.features(images))
+        return out[:, 0], out[:, 1 : 1 + len(KINDS)], out[:, 1 + len(KINDS) :]
+
+
+class KeypointNetwork(nn.Module):
+    """A small U-Net: heat maps of 21 keypoints at a quarter of the resolution, their visibility, and the hand's mask."""
+
+    def __init__(self, widths: Sequence[int] = (20, 36, 64, 100)) -> None:
+        super().__init__()
+        a, b, c, d = widths
+        self.down1 = nn.Sequential(_conv(3, a, 2), _conv(a, a))
+        self.down2 = nn.Sequential(_conv(a, b, 2), _conv(b, b))
+        self.down3 = nn.Sequential(_conv(b, c, 2), _conv(c, c))
+        self.down4 = nn.Sequential(_conv(c, d, 2), _conv(d, d), _conv(d, d))
+        self.up3 = _conv(d + c, c)
+        self.up2 = _conv(c + b, 56)
+        self.up1 = _conv(56 + a, 40)
+        self.heatmap = nn.Conv2d(40, KEYPOINTS, 1)
+        self.mask = nn.Conv2d(40, 1, 1)
+        self.visible = nn.Linear(d + 56, KEYPOINTS)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Analyse images (B, 3, H, W) in [0, 1].
+
+        Returns:
+            Heat map logits (B, 21, H/2, W/2), logits of visibility (B, 21), mask logits (B, 1, H/2, W/2).
+        """
+        x1 = self.down1(images - 0.5)
+        x2 = self.down2(x1)
+        x3 = self.down3(x2)
+        x4 = self.down4(x3)
+        y = self.up3(torch.cat([F.interpolate(x4, scale_factor=2.0), x3], dim=1))
+        y2 = self.up2(torch.cat([F.interpolate(y, scale_factor=2.0), x2], dim=1))
+        y1 = self.up1(torch.cat([F.interpolate(y2, scale_factor=2.0), x1], dim=1))
+        pooled = torch.cat([x4.mean(dim=(2, 3)), y2.amax(dim=(2, 3))], dim=1)
+        return self.heatmap(y1), self.visible(pooled), self.mask(y1)
+
+
+def expected_position(logits: Tensor) -> Tensor:
+    """Soft-argmax: expected (x, y) in [-1, 1] of heat map logits (B, K, H, W), as (B, K, 2)."""
+    probability = logits.flatten(2).softmax(dim=-1).view_as(logits)
+    height, width = logits.shape[2:]
+    xs = (torch.arange(width, device=logits.device) + 0.5) * 2 / width - 1
+    ys = (torch.arange(height, device=logits.device) + 0.5) * 2 / height - 1
+    return torch.stack([(probability.sum(2) * xs).sum(-1), (probability.sum(3) * ys).sum(-1)], dim=-1)

@@ -1,0 +1,139 @@
+"""Judges of anatomy: given an image, is this a hand with everything in its place?
+
+Two learned judges of different build and training half, and a geometric one (`handgen.anatomy.geometric`). An agent
+may be rewarded by one of them; it is graded by the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from handgen.anatomy.judge_networks import JudgeNetwork
+from handgen.errors import UserError
+
+WEIGHTS = Path(__file__).parent / "weights"
+LEARNED = {"judge_a": "plain", "judge_b": "mixing"}
+"""Names of the learned judges and their trunks."""
+JUDGES = (*LEARNED, "geometric")
+
+
+@dataclass
+class Verdict:
+    """What a judge says of B images.
+
+    Attributes:
+        valid: bool (B,), accepted as an anatomically correct hand.
+        score: float (B,), log-odds of validity above the judge's threshold; valid is score > 0.
+        digits: int64 (B,), number of digits that it counts.
+    """
+
+    valid: Tensor
+    score: Tensor
+    digits: Tensor
+
+
+class LearnedJudge(nn.Module):
+    """A trained classifier with its threshold and its measured reliability.
+
+    Args:
+        trunk: ``plain`` (judge A) or ``mixing`` (judge B).
+        threshold: log-odds above which an image is accepted.
+        sensitivity: share of held-out valid hands accepted. specificity: share of held-out malformed hands caught.
+    """
+
+    def __init__(self, trunk: str, threshold: float = 0.0, sensitivity: float = 1.0, specificity: float = 1.0) -> None:
+        super().__init__()
+        self.network = JudgeNetwork(trunk)
+        self.trunk = trunk
+        self.threshold = threshold
+        self.sensitivity = sensitivity
+        self.specificity = specificity
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Log-odds of validity above the threshold (B,), differentiable, of images (B, 3, H, W) in [0, 1]."""
+        valid: Tensor = self.network(image)[0]
+        return valid - self.threshold
+
+    @torch.no_grad()
+    def verdict(self, image: Tensor) -> Verdict:
+        """Judge images (B, 3, H, W) in [0, 1]; larger ones than 64 px are shrunk, as the judges learnt at 64 px."""
+        valid, _, digits = self.network(to_judge_size(image))
+        score = valid - self.threshold
+        return Verdict(score > 0, score, digits.argmax(dim=1))
+
+    @torch.no_grad()
+    def features(self, image: Tensor) -> Tensor:
+        """Features (B, 128) for distances between sets of images."""
+        return self.network.features(to_judge_size(image))
+
+
+JUDGE_SIZE = 64
+
+
+def to_judge_size(image: Tensor) -> Tensor:
+    """Images (B, 3, H, W) at the judges' 64 px, by area averaging.
+
+    Raises:
+        ValueError: if the images are smaller than 64 px or not square.
+    """
+    size = image.shape[-1]
+    if image.shape[-2] != size or size < JUDGE_SIZE:
+        raise ValueError(f"judges need square images of at least {JUDGE_SIZE} px, not {tuple(image.shape[-2:])}.")
+    if size == JUDGE_SIZE:
+        return image
+    return nn.functional.interpolate(image, size=(JUDGE_SIZE, JUDGE_SIZE), mode="area")
+
+
+def save_judge(judge: nn.Module, facts: dict[str, Any], path: Path) -> None:
+    """Write a judge's weights and facts (plain values) as one file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    torch.save({"weights": judge.state_dict(), **facts}, temporary)
+    temporary.replace(path)
+
+
+def read_judge(path: Path) -> dict[str, Any]:
+    """Read what `save_judge` wrote, without running code.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    name = path.stem
+    if not path.is_file():
+        raise UserError(f"no weights of {name} at {path}: train it with `make train EXP={name} ARGS=--model.install=true`")
+    try:
+        contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"the weights of {name} at {path} are damaged ({type(error).__name__}): train it again") from error
+    return contents
+
+
+def load_learned_judge(path: Path) -> LearnedJudge:
+    """A learned judge from its file.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    saved = read_judge(path)
+    judge = LearnedJudge(saved["trunk"], saved["threshold"], saved["sensitivity"], saved["specificity"])
+    judge.load_state_dict(saved["weights"])
+    return judge.eval().requires_grad_(False)
+
+
+@cache
+def load_judges() -> dict[str, nn.Module]:
+    """The judges that ship with the package: ``judge_a``, ``judge_b`` and ``geometric``, in evaluation mode.
+
+    Raises:
+        UserError: if weights are missing.
+    """
+    from handgen.anatomy.geometric import load_geometric_judge
+
+    judges: dict[str, nn.Module] = {name: load_learned_judge(WEIGHTS / f"{name}.pt") for name in LEARNED}
+    return {**judges, "geometric": load_geometric_judge(WEIGHTS / "geometric.pt")}
