@@ -172,9 +172,7 @@ class HandEvaluation(Callback):
             pages = write_sheets(folder, name, item.images[:SHOWN], reference, train, judges, measured)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
-                    logger.log_image(
-                        "eval/sheets", [str(page) for page in pages], caption=[p.stem for p in pages]
-                    )
+                    logger.log_image("eval/sheets", [str(page) for page in pages], caption=[p.stem for p in pages])
 
 
 def write_sheets(
@@ -228,9 +226,7 @@ def summary_table(measurements: Collection[Measurement], dataset: str) -> "Table
     from rich.table import Table
 
     found = {(m.variant, m.metric): m for m in measurements}
-    table = Table(
-        title=f"hands from {dataset or 'this model'}, graded", caption=_CAPTION, caption_justify="left"
-    )
+    table = Table(title=f"hands from {dataset or 'this model'}, graded", caption=_CAPTION, caption_justify="left")
     table.add_column("images")
     table.add_column("valid % (95%)", justify="right", style="bold")
     for _, heading, _ in _COLUMNS:
@@ -270,9 +266,7 @@ def _percent(rate: Measurement) -> str:
 def _reconstruct(module: Any, images: Tensor) -> Tensor:
     """Reconstructions of uint8 images, uint8."""
     with torch.no_grad():
-        parts = [
-            module.reconstruct(part.to(module.device).float() / 255) for part in torch.split(images, _BATCH)
-        ]
+        parts = [module.reconstruct(part.to(module.device).float() / 255) for part in torch.split(images, _BATCH)]
     return torch.cat([_to_uint8(part) for part in parts])
 
 

@@ -58,12 +58,7 @@ class Progress(TQDMProgressBar):
     def seconds_left(self, trainer: Trainer) -> float | None:
         """Seconds to the end of the run; None in its first tenth of an epoch or without ``max_epochs``."""
         batches = trainer.num_training_batches
-        if (
-            not trainer.max_epochs
-            or trainer.max_epochs < 0
-            or not isinstance(batches, int)
-            or not self._started
-        ):
+        if not trainer.max_epochs or trainer.max_epochs < 0 or not isinstance(batches, int) or not self._started:
             return None
         in_epoch = trainer.fit_loop.epoch_loop.batch_progress.current.completed / max(batches, 1)
         epoch = trainer.current_epoch if in_epoch < 1 else trainer.current_epoch + 1

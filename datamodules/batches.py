@@ -35,7 +35,7 @@ class HandImages(Dataset[Batch]):
         self.transform = transform
         self.seed = seed
         # Shared memory: workers that outlive an epoch see the change too.
-        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self.epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         """Return the number of images."""

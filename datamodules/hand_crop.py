@@ -160,9 +160,7 @@ def fingers_up_score(mask: Mask) -> float:
     place = np.linspace(-1, 1, len(widths))
     heavy_end = float((place * widths).sum() / widths.sum())
     contact = float(mask[-1].sum() - mask[0].sum()) / max(1, mask.sum(1).max())
-    return float(
-        np.clip(contact, -0.5, 0.5) + np.clip(wide_end, -0.75, 0.75) + np.clip(2 * heavy_end, -0.75, 0.75)
-    )
+    return float(np.clip(contact, -0.5, 0.5) + np.clip(wide_end, -0.75, 0.75) + np.clip(2 * heavy_end, -0.75, 0.75))
 
 
 def square_box(mask: Mask, shape: tuple[int, int], margin: float) -> Box:
@@ -255,8 +253,6 @@ def _plain_line(line: Image, hand: Mask, plain: NDArray[np.floating[Any]]) -> Im
     else:
         bridged = np.stack([np.interp(places, places[~hand], line[~hand, c]) for c in range(3)], -1)
     width = max(1, len(line) // 16)
-    smooth = cv2.blur(
-        np.ascontiguousarray(bridged[None], np.float32), (width, 1), borderType=cv2.BORDER_REPLICATE
-    )
+    smooth = cv2.blur(np.ascontiguousarray(bridged[None], np.float32), (width, 1), borderType=cv2.BORDER_REPLICATE)
     plain_line: Image = np.rint(smooth[0]).astype(np.uint8)
     return plain_line

@@ -50,6 +50,8 @@ class HandsDataModule(LightningDataModule):
         test_count: Rendered test hands (``synthetic`` only).
         seed: Seed of the rendered hands; another seed is another population.
         kinds: Kinds of rendered hands, a selection of ``handgen.anatomy.KINDS`` (``synthetic`` only).
+        upright: Rendered hands are centred and nearly upright, as photographs cropped to the hand are; false puts
+            them anywhere in the frame (``synthetic`` only).
         data_root: Folder that holds the real data; default: environment variable HANDGEN_DATA, else ``data``.
         cache_dir: Folder of the memory maps; default: HANDGEN_CACHE, else ``~/.cache/handgen``.
         aspects: Keep these values, such as ``palmar right`` (this and all filters: ``hands11k`` only).
@@ -86,6 +88,7 @@ class HandsDataModule(LightningDataModule):
         test_count: int = 2_000,
         seed: int = 0,
         kinds: Sequence[str] = ("valid",),
+        upright: bool = True,
         data_root: str | None = None,
         cache_dir: str | None = None,
         aspects: Sequence[str] | None = None,
@@ -112,6 +115,7 @@ class HandsDataModule(LightningDataModule):
         self.counts = {"train": train_count, "val": val_count, "test": test_count}
         self.seed = seed
         self.kinds = tuple(kinds)
+        self.upright = upright
         self.data_root = paths.data_root(data_root)
         self.cache_dir = paths.cache_root(cache_dir)
         self.filters: dict[str, Any] = {
@@ -231,9 +235,7 @@ class HandsDataModule(LightningDataModule):
         self.shuffle_seed = state_dict["shuffle_seed"]
         self._resume_batch = state_dict["batches_done"]
 
-    def _loader(
-        self, split: str, shuffle: bool, transform: BatchAugmentation | None = None
-    ) -> DataLoader[Batch]:
+    def _loader(self, split: str, shuffle: bool, transform: BatchAugmentation | None = None) -> DataLoader[Batch]:
         images = self.images(split)
         if len(images) < (self.batch_size if shuffle else 1):
             raise UserError(
@@ -263,7 +265,7 @@ class HandsDataModule(LightningDataModule):
         if self.source == "synthetic":
             from handgen.datamodules.rendered import open_rendered
 
-            return open_rendered(self.cache_dir, self.image_size, self.counts, self.seed, self.kinds)
+            return open_rendered(self.cache_dir, self.image_size, self.counts, self.seed, self.kinds, self.upright)
         from handgen.datamodules.photo_lists import list_folder, list_hands11k
         from handgen.datamodules.photographs import Preprocessing, open_photographs
 

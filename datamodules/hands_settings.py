@@ -41,6 +41,4 @@ def check_settings(data: HandsDataModule) -> None:
         raise UserError("dataset='folder' needs the setting folder: the path of a folder of images")
     given = [name for name, value in data.filters.items() if value is not None]
     if given and data.source != "hands11k":
-        raise UserError(
-            f"{', '.join(given)}: these filters exist for dataset='hands11k' only, not {data.source!r}"
-        )
+        raise UserError(f"{', '.join(given)}: these filters exist for dataset='hands11k' only, not {data.source!r}")

@@ -134,9 +134,7 @@ def _build(
     images = _map(partial / "all.u8", shape, write=True)
     done = _read_done(partial, images, chunks)
     missing = [chunk for chunk in chunks if chunk.start not in done]
-    for chunk, (pixels, columns) in zip(
-        missing, _progress(produce(missing), missing, shape[0], title), strict=True
-    ):
+    for chunk, (pixels, columns) in zip(missing, _progress(produce(missing), missing, shape[0], title), strict=True):
         images[chunk.start : chunk.stop] = pixels
         _flush(partial / "all.u8")
         done[chunk.start] = columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from handgen.anatomy import KINDS, RENDERER_VERSION, VALID, render_hands
 from handgen.datamodules.batches import identity
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
 from handgen.datamodules.planted import PlantedPhotographs, open_planted
-from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, split_ranges
+from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, render_on_all_cores, split_ranges
 
 VALID_WEIGHT = 8
 """Valid hands for every hand of one malformation: 8 of 20 hands are valid."""
@@ -163,9 +164,7 @@ class JudgedHandsDataModule(LightningDataModule):
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
         hands = self.hands(split)
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        order: DistributedSampler[Any] = DistributedSampler(
-            hands, world, rank, shuffle=shuffle, seed=self.seed
-        )
+        order: DistributedSampler[Any] = DistributedSampler(hands, world, rank, shuffle=shuffle, seed=self.seed)
         return DataLoader(hands, self.batch_size, sampler=order, collate_fn=identity, drop_last=shuffle)
 
 
@@ -173,7 +172,10 @@ def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -
     """The labelled hands of all splits, rendered now where they are not there yet.
 
     Args:
-        cache_dir: folder of the memory maps. size: pixels per side. counts: hands per split. seed: of the renderer.
+        cache_dir: folder of the memory maps.
+        size: pixels per side.
+        counts: hands per split.
+        seed: of the renderer.
 
     Returns:
         Images (N, 4, size, size), the fourth channel is the mask; columns kind, digits, keypoints, visible.
@@ -193,8 +195,8 @@ def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -
     chunks = [range(start, min(start + CHUNK, len(indices))) for start in range(0, len(indices), CHUNK)]
 
     def produce(missing: list[range]) -> Iterator[Chunk]:
-        for chunk in missing:
-            yield _render(indices[chunk.start : chunk.stop], seed, size)
+        rows = [indices[chunk.start : chunk.stop] for chunk in missing]
+        yield from render_on_all_cores(rows, partial(_render, seed=seed, size=size))
 
     def finish(images: Tensor, columns: Columns) -> ImageCache:
         return ImageCache(images, columns, split_ranges(counts))

@@ -71,9 +71,7 @@ def list_hands11k(root: Path, filters: dict[str, Any]) -> list[Photograph]:
         UserError: If the folder, the CSV or a column is missing, a value is unknown, or nothing passes.
     """
     if not (root / "Hands").is_dir():
-        raise UserError(
-            f"no folder {root / 'Hands'}: {WHERE} (hands11k/HandInfo.csv and hands11k/Hands/*.jpg)"
-        )
+        raise UserError(f"no folder {root / 'Hands'}: {WHERE} (hands11k/HandInfo.csv and hands11k/Hands/*.jpg)")
     rows = _read_rows(root / "HandInfo.csv")
     kept = _filtered(rows, filters)
     return [Photograph(root / "Hands" / row["imageName"], split_of(str(row["id"])), row) for row in kept]
@@ -86,14 +84,10 @@ def _read_rows(path: Path) -> list[Row]:
             reader = csv.DictReader(file, skipinitialspace=True)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise UserError(
-                    f"{path} has no column {', '.join(missing)}: its header must be {','.join(COLUMNS)}"
-                )
+                raise UserError(f"{path} has no column {', '.join(missing)}: its header must be {','.join(COLUMNS)}")
             return [_typed(row, path, number) for number, row in enumerate(reader, start=2)]
     except FileNotFoundError:
-        raise UserError(
-            f"no file {path}: it belongs to the 11k Hands data set, beside the folder Hands"
-        ) from None
+        raise UserError(f"no file {path}: it belongs to the 11k Hands data set, beside the folder Hands") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}") from error
 
@@ -106,9 +100,7 @@ def _typed(row: Row, path: Path, number: int) -> Row:
             typed[column] = bool(int(typed[column]))
         typed["view"], typed["side"] = typed["aspectOfHand"].split()
     except (ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path}, line {number} cannot be read ({error}): correct or remove the line"
-        ) from error
+        raise UserError(f"{path}, line {number} cannot be read ({error}): correct or remove the line") from error
     if Path(typed["imageName"]).name != typed["imageName"]:
         raise UserError(f"{path}, line {number}: imageName {typed['imageName']!r} must be a bare file name")
     return typed
@@ -119,9 +111,7 @@ def _filtered(rows: list[Row], filters: dict[str, Any]) -> list[Row]:
     conditions: dict[str, Callable[[Row], bool]] = {}
     for name, value in filters.items():
         if value is not None:
-            conditions[f"{name}={value if isinstance(value, int | str) else list(value)}"] = _condition(
-                name, value
-            )
+            conditions[f"{name}={value if isinstance(value, int | str) else list(value)}"] = _condition(name, value)
     kept = [row for row in rows if all(passes(row) for passes in conditions.values())]
     if kept:
         return kept
@@ -142,9 +132,7 @@ def _condition(name: str, value: Any) -> Callable[[Row], bool]:
     chosen = [value] if isinstance(value, str) else list(value)
     unknown = [entry for entry in chosen if entry not in allowed]
     if unknown:
-        raise UserError(
-            f"{name}: {', '.join(map(repr, unknown))} is unknown: choose from {', '.join(allowed)}"
-        )
+        raise UserError(f"{name}: {', '.join(map(repr, unknown))} is unknown: choose from {', '.join(allowed)}")
     return lambda row: row[column] in chosen
 
 
@@ -163,17 +151,11 @@ def list_folder(root: Path) -> list[Photograph]:
         UserError: If the folder is missing or holds no image.
     """
     if not root.is_dir():
-        raise UserError(
-            f"no folder {root}: set folder to a path, or to a name under data_root (HANDGEN_DATA)"
-        )
+        raise UserError(f"no folder {root}: set folder to a path, or to a name under data_root (HANDGEN_DATA)")
     photographs = []
     for path in sorted(root.rglob("*")):
         inner = path.relative_to(root)
-        if (
-            path.suffix.lower() in SUFFIXES
-            and path.is_file()
-            and not any(part.startswith(".") for part in inner.parts)
-        ):
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in inner.parts):
             label = inner.parts[0] if len(inner.parts) > 1 else ""
             columns = {"file": inner.as_posix(), "label": label, "side": None}
             photographs.append(Photograph(path, split_of(inner.as_posix()), columns))

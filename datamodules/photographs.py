@@ -86,17 +86,13 @@ def open_photographs(
     def produce(missing: list[range]) -> Iterator[Chunk]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for chunk in missing:
-                yield _chunk(
-                    pool.map(lambda row: _attempt(ordered[row], settings, on_bad_image), chunk), settings.size
-                )
+                yield _chunk(pool.map(lambda row: _attempt(ordered[row], settings, on_bad_image), chunk), settings.size)
 
     def finish(images: Tensor, columns: Columns) -> ImageCache:
         return _finish(images, columns, ordered, settings, name)
 
     shape = (len(ordered), 3, settings.size, settings.size)
-    return build_cache(
-        folder, shape, chunks, produce, finish, f"reading {name} at {settings.size}x{settings.size}"
-    )
+    return build_cache(folder, shape, chunks, produce, finish, f"reading {name} at {settings.size}x{settings.size}")
 
 
 def read_photograph(path: Path, enough: int) -> Image:
@@ -184,9 +180,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _attempt(
-    photo: Photograph, settings: Preprocessing, on_bad_image: str
-) -> tuple[Image | None, float, str]:
+def _attempt(photo: Photograph, settings: Preprocessing, on_bad_image: str) -> tuple[Image | None, float, str]:
     """Return the image, its score and what is wrong with it ("" for nothing)."""
     try:
         # The hand fills a third of the original photographs or more: decode at up to eight times the final
@@ -194,9 +188,7 @@ def _attempt(
         image, score = preprocess(read_photograph(photo.path, 8 * settings.size), settings)
     except BadImage as error:
         if on_bad_image == "error":
-            raise UserError(
-                f"{photo.path}: {error}; remove it, or skip such files with on_bad_image='skip'"
-            ) from error
+            raise UserError(f"{photo.path}: {error}; remove it, or skip such files with on_bad_image='skip'") from error
         return None, 0.0, str(error)
     return image, score, ""
 

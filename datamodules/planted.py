@@ -80,8 +80,10 @@ def open_planted(size: int, split: str, data_root: Path, cache_dir: Path) -> Pla
     Testing uses clean hands only (no irregularities, no accessories), training also hands with accessories.
 
     Args:
-        size: pixels per side; edits are made at twice that. split: ``train``, ``val`` or ``test``.
-        data_root, cache_dir: as in `HandsDataModule`.
+        size: pixels per side; edits are made at twice that.
+        split: ``train``, ``val`` or ``test``.
+        data_root: as in `HandsDataModule`.
+        cache_dir: as in `HandsDataModule`.
 
     Raises:
         UserError: if the photographs are missing.

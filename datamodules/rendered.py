@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ VIEWS = ("palmar", "dorsal")
 
 
 def open_rendered(
-    cache_dir: Path, size: int, counts: dict[str, int], seed: int, kinds: Sequence[str]
+    cache_dir: Path, size: int, counts: dict[str, int], seed: int, kinds: Sequence[str], upright: bool
 ) -> ImageCache:
     """Return the rendered hands of all splits, rendered now where they are not there yet.
 
@@ -36,6 +36,7 @@ def open_rendered(
         counts: Hands per split.
         seed: Seed of the renderer.
         kinds: Selection of ``handgen.anatomy.KINDS``.
+        upright: Whether the hands are centred and upright, as cropped photographs are.
 
     Returns:
         The memory map; its columns are index, kind, valid, digits, side and view.
@@ -57,6 +58,7 @@ def open_rendered(
         "counts": counts,
         "seed": seed,
         "kinds": list(kinds),
+        "upright": upright,
     }
     folder = cache_dir / f"synthetic-{size}-{cache_key(settings)}"
     cache = open_cache(folder)
@@ -67,8 +69,7 @@ def open_rendered(
 
     def produce(missing: list[range]) -> Iterator[Chunk]:
         rows = [indices[chunk.start : chunk.stop] for chunk in missing]
-        for image, columns in _chunks(RenderedChunks(rows, seed, size, tuple(kinds))):
-            yield torch.from_numpy(image), columns
+        yield from render_on_all_cores(rows, render_hands_chunk(seed, size, tuple(kinds), upright))
 
     def finish(images: Tensor, columns: Columns) -> ImageCache:
         return ImageCache(images, columns, split_ranges(counts))
@@ -93,19 +94,17 @@ def split_ranges(counts: dict[str, int]) -> dict[str, tuple[int, int]]:
     return ranges
 
 
-class RenderedChunks(Dataset[tuple[NDArray[np.uint8], Columns]]):
+class RenderingJobs(Dataset[tuple[NDArray[np.uint8], Columns]]):
     """Renders one chunk per item; items are numpy arrays, which need no shared memory between processes.
 
     Args:
         rows: The hands of each chunk, int64 (n,).
-        seed: Seed of the renderer.
-        size: Height and width in pixels.
-        kinds: Selection of ``handgen.anatomy.KINDS``.
+        render: Makes the images and columns of one chunk.
     """
 
-    def __init__(self, rows: list[Tensor], seed: int, size: int, kinds: tuple[str, ...]) -> None:
+    def __init__(self, rows: list[Tensor], render: Callable[[Tensor], Chunk]) -> None:
         self.rows = rows
-        self.settings: dict[str, Any] = {"seed": seed, "size": size, "kinds": kinds}
+        self.render = render
 
     def __len__(self) -> int:
         """Return the number of chunks."""
@@ -118,28 +117,55 @@ class RenderedChunks(Dataset[tuple[NDArray[np.uint8], Columns]]):
             chunk: Its number.
 
         Returns:
-            uint8 (n, 3, size, size) and the columns.
+            uint8 (n, channels, size, size) and the columns.
         """
-        from handgen.anatomy import KINDS, render_hands
-
-        hands = render_hands(self.rows[chunk], **self.settings)
-        columns: Columns = {
-            "index": self.rows[chunk].tolist(),
-            "kind": [KINDS[kind] for kind in hands.kind.tolist()],
-            "valid": hands.valid.tolist(),
-            "digits": hands.digits.tolist(),
-            "side": [SIDES[side] for side in hands.side.tolist()],
-            "view": [VIEWS[view] for view in hands.view.tolist()],
-        }
-        return hands.image.numpy(), columns
+        images, columns = self.render(self.rows[chunk])
+        return images.numpy(), columns
 
 
-def _chunks(data: RenderedChunks) -> Iterable[tuple[NDArray[np.uint8], Columns]]:
-    """Render on all cores: one process a core with one thread each.
+def render_on_all_cores(rows: list[Tensor], render: Callable[[Tensor], Chunk]) -> Iterator[Chunk]:
+    """Render chunks in order, one process a core with one thread each.
 
     Threads inside torch gain little on such small tensors and lose a lot on a busy machine.
+
+    Args:
+        rows: The hands of each chunk, int64 (n,).
+        render: Makes the images and columns of one chunk.
+
+    Yields:
+        The images and columns of each chunk.
     """
+    data = RenderingJobs(rows, render)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, len(data))
     # A loader does it all: processes, order, errors, clean end. One chunk is not worth a process.
-    return DataLoader(data, batch_size=None, collate_fn=identity, num_workers=workers if workers > 1 else 0)
+    loader = DataLoader(data, batch_size=None, collate_fn=identity, num_workers=workers if workers > 1 else 0)
+    for images, columns in loader:
+        yield torch.from_numpy(images), columns
+
+
+def render_hands_chunk(seed: int, size: int, kinds: tuple[str, ...], upright: bool) -> Callable[[Tensor], Chunk]:
+    """Return what renders the hands of one chunk; it can be sent to another process.
+
+    Args:
+        seed: Seed of the renderer.
+        size: Height and width in pixels.
+        kinds: Selection of ``handgen.anatomy.KINDS``.
+        upright: Whether the hands are centred and upright.
+    """
+    return partial(_render, seed=seed, size=size, kinds=kinds, upright=upright)
+
+
+def _render(rows: Tensor, seed: int, size: int, kinds: tuple[str, ...], upright: bool) -> Chunk:
+    from handgen.anatomy import KINDS, render_hands
+
+    hands = render_hands(rows, seed=seed, size=size, kinds=kinds, upright=upright)
+    columns: Columns = {
+        "index": rows.tolist(),
+        "kind": [KINDS[kind] for kind in hands.kind.tolist()],
+        "valid": hands.valid.tolist(),
+        "digits": hands.digits.tolist(),
+        "side": [SIDES[side] for side in hands.side.tolist()],
+        "view": [VIEWS[view] for view in hands.view.tolist()],
+    }
+    return hands.image, columns

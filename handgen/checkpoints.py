@@ -22,16 +22,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: The file is absent, damaged, or no checkpoint.
     """
     if not path.is_file():
-        raise UserError(
-            f"no checkpoint at {path}: give --ckpt_path=FILE, or --ckpt_path=last for the newest run"
-        )
+        raise UserError(f"no checkpoint at {path}: give --ckpt_path=FILE, or --ckpt_path=last for the newest run")
     try:
         checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except UNREADABLE as error:
         reason = str(error).strip().partition("\n")[0][:120] or type(error).__name__
-        raise UserError(
-            f"cannot read the checkpoint {path} ({reason}): it is damaged or no checkpoint"
-        ) from error
+        raise UserError(f"cannot read the checkpoint {path} ({reason}): it is damaged or no checkpoint") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path} is no checkpoint of a Lightning module: it holds no state_dict")
     return checkpoint

@@ -102,9 +102,7 @@ def report(words: list[str]) -> int:
     from handgen.report import write_report
 
     parser = argparse.ArgumentParser("handgen report", description=report.__doc__)
-    parser.add_argument(
-        "runs", nargs="*", help="run folders or result.json files to add to the committed records"
-    )
+    parser.add_argument("runs", nargs="*", help="run folders or result.json files to add to the committed records")
     for path in write_report(parser.parse_args(words).runs):
         print(f"wrote {path}")
     return 0

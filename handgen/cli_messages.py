@@ -91,8 +91,6 @@ def shorten(message: str) -> str:
 def explain(message: str) -> str:
     """Lightning's message about an impossible setting, in one line."""
     line = " ".join(message.split())
-    if re.search(
-        r"No supported gpu backend|CUDA.*(not available|can not run)|accelerator.*not available", line
-    ):
+    if re.search(r"No supported gpu backend|CUDA.*(not available|can not run)|accelerator.*not available", line):
         return "no GPU is visible to torch: leave out --trainer.accelerator, and see `handgen doctor`"
     return line

@@ -100,9 +100,7 @@ class HandgenCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the settings that stand beside ``trainer``, ``model`` and ``data``."""
-        parser.add_argument(
-            "--name", type=str | None, help="name of the experiment (default: its file's name)"
-        )
+        parser.add_argument("--name", type=str | None, help="name of the experiment (default: its file's name)")
         parser.add_argument("--runs", type=str, default="runs", help="folder of the run folders")
         parser.add_argument("--threads", type=int | None, help="CPU threads of torch (default: all cores)")
         parser.add_argument(
@@ -124,9 +122,7 @@ class HandgenCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the run folder and the checkpoint, and set the number of threads."""
         settings, root = self._settings, Path(self._settings["runs"])
-        threads = settings["threads"] or int(
-            os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
-        )
+        threads = settings["threads"] or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
         torch.set_num_threads(threads)
         self.seed = int(settings["seed_everything"] or 0)
         self.checkpoint = self._find_checkpoint(settings["ckpt_path"], root, settings["name"])

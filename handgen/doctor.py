@@ -88,9 +88,7 @@ def storage() -> list[Finding]:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     cache, data = cache_root(), data_root()
     sets = sorted(path.name for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
-    missing = (
-        f"no data set under {data}/ (optional: set HANDGEN_DATA; without it the rendered hands are used)"
-    )
+    missing = f"no data set under {data}/ (optional: set HANDGEN_DATA; without it the rendered hands are used)"
     return [
         Finding("disk", free > LOW_DISK_GB, f"{free:.0f} GB free here"),
         Finding("cache", True, f"{cache} (HANDGEN_CACHE){'' if cache.is_dir() else ', created when needed'}"),
@@ -108,9 +106,7 @@ def rendering() -> list[Finding]:
             osmesa,
             f"apt-get install -y libosmesa6{' (not needed: EGL works)' if not egl else ''}",
         ),
-        _rendering(
-            "pybullet", _renders(PYBULLET_FRAME), 'pip install -e ".[arm]" (wheels for Python 3.11; arm only)'
-        ),
+        _rendering("pybullet", _renders(PYBULLET_FRAME), 'pip install -e ".[arm]" (wheels for Python 3.11; arm only)'),
     ]
 
 

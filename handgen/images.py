@@ -31,9 +31,7 @@ def make_grid(
         UserError: if the shape is not (N, 3, H, W) with N at least 1.
     """
     if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
-        raise UserError(
-            f"make_grid takes images of shape (N, 3, H, W) with N >= 1, got {tuple(images.shape)}"
-        )
+        raise UserError(f"make_grid takes images of shape (N, 3, H, W) with N >= 1, got {tuple(images.shape)}")
     images = images.detach().cpu()
     if images.dtype != torch.uint8:
         images = (images.float().clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

@@ -72,15 +72,11 @@ def run_loggers(folder: Path, experiment: str, before_step: int | None = None) -
         return loggers
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault(
-        "WANDB_INIT_TIMEOUT", "20"
-    )  # the default waits more than 100 s for a server out of reach
+    os.environ.setdefault("WANDB_INIT_TIMEOUT", "20")  # the default waits more than 100 s for a server out of reach
     if mode == "online":
         require_key()
     wandb = WandbLogger(project=PROJECT, save_dir=str(folder), name=f"{experiment}/{folder.name}")
-    wandb._wandb_init.pop(
-        "anonymous", None
-    )  # lightning 2.6 passes it always, wandb 0.31 warns that it is ignored
+    wandb._wandb_init.pop("anonymous", None)  # lightning 2.6 passes it always, wandb 0.31 warns that it is ignored
     return [*loggers, wandb]
 
 

@@ -51,9 +51,7 @@ def _rewrite(page: Path, records: Sequence[Record]) -> bool:
 
     def table(match: re.Match[str]) -> str:
         if match["name"] not in TABLES:
-            raise UserError(
-                f"{page} names the unknown table {match['name']!r}: known are {', '.join(TABLES)}"
-            )
+            raise UserError(f"{page} names the unknown table {match['name']!r}: known are {', '.join(TABLES)}")
         return f"{match[1]}{render(TABLES[match['name']], records)}\n{match[3]}"
 
     after = MARKED.sub(table, before)
@@ -83,9 +81,7 @@ def render(table: Table, records: Sequence[Record]) -> str:
         lines.append("| " + " | ".join((*row, *cells)) + " |")
     for published in table.published:
         labels = [published.label, *[""] * (len(table.row_heads) - 1)]
-        lines.append(
-            "| " + " | ".join((*labels, *(published.cells.get(column, ABSENT) for column in columns))) + " |"
-        )
+        lines.append("| " + " | ".join((*labels, *(published.cells.get(column, ABSENT) for column in columns))) + " |")
     return "\n".join([*lines, *(f"\n{note}" for note in footnotes(chosen))])
 
 
@@ -134,9 +130,7 @@ def footnotes(records: Sequence[Record]) -> list[str]:
     """Where a table's figures come from: one line for each experiment, machine, commit and command."""
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
-        groups[
-            (record.experiment, record.dataset, record.machine, record.commit, _without_seed(record))
-        ].append(record)
+        groups[(record.experiment, record.dataset, record.machine, record.commit, _without_seed(record))].append(record)
     return [_footnote(key, group) for key, group in groups.items()]
 
 

@@ -136,9 +136,7 @@ def write_json(path: Path, records: Iterable[Record]) -> None:
     """Write records as a JSON list, whole or not at all: readers never see half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps([asdict(record) for record in records], indent=1, allow_nan=False) + "\n"
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8"
-    ) as file:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
         file.write(text)
     os.chmod(file.name, 0o644)  # a temporary file is private
     os.replace(file.name, path)
@@ -183,9 +181,7 @@ def result_files(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         file = path / "result.json" if path.is_dir() else path
         if not file.is_file():
-            raise UserError(
-                f"no result.json at {path}: name run folders that were evaluated (`handgen test`)"
-            )
+            raise UserError(f"no result.json at {path}: name run folders that were evaluated (`handgen test`)")
         found.append(file)
     return found
 

@@ -47,9 +47,7 @@ def create(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
     except OSError as error:
-        raise UserError(
-            f"cannot create the run folder {folder} ({error.strerror}): give --runs=DIR"
-        ) from error
+        raise UserError(f"cannot create the run folder {folder} ({error.strerror}): give --runs=DIR") from error
     if not writable:
         raise UserError(f"cannot write to the run folder {folder}: give --runs=DIR")
 
@@ -84,8 +82,7 @@ def newest_run_or_error(runs: Path, experiment: str, seed: int) -> Path:
     seeds = sorted({seed_of(path) for path in runs_with_checkpoint(runs, experiment)} - {None}, key=str)
     there = f"there are runs with seed {', '.join(map(str, seeds))}" if seeds else "train it first"
     raise UserError(
-        f"no checkpoint of {experiment} with seed {seed} under {runs / experiment}:"
-        f" {there}, or give --ckpt_path=FILE"
+        f"no checkpoint of {experiment} with seed {seed} under {runs / experiment}: {there}, or give --ckpt_path=FILE"
     )
 
 
@@ -93,7 +90,5 @@ def folder_of_checkpoint(checkpoint: Path) -> Path | None:
     """The run folder that a checkpoint lies in, None if it lies elsewhere."""
     folder = checkpoint.parent.parent
     return (
-        folder
-        if checkpoint.parent.name == LAST_CHECKPOINT.parent.name and (folder / "config.yaml").is_file()
-        else None
+        folder if checkpoint.parent.name == LAST_CHECKPOINT.parent.name and (folder / "config.yaml").is_file() else None
     )

@@ -30,9 +30,7 @@ def draw_samples(module: Any, datamodule: Any, count: int, seed: int, sampler: s
         UserError: The module cannot sample.
     """
     if not hasattr(module, "sample"):
-        raise UserError(
-            f"{type(module).__name__} cannot draw samples: it has no method sample(count, seed, sampler)"
-        )
+        raise UserError(f"{type(module).__name__} cannot draw samples: it has no method sample(count, seed, sampler)")
     module.eval()
     with torch.no_grad():
         if hasattr(module, "prepare_sampling"):

@@ -67,9 +67,7 @@ def test_evaluation_after_fit_can_be_left_out(toy: Path) -> None:
     assert not (only_run(toy) / "result.json").exists()
 
 
-def test_two_runs_of_the_same_second_do_not_share_a_folder(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_runs_of_the_same_second_do_not_share_a_folder(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HANDGEN_DATE", "now")
     for _ in range(2):
         assert main([*FIT, "--trainer.max_epochs=1"]) == 0
@@ -89,9 +87,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(toy: Path, capsys: pytest.Cap
     assert "continuing from" in capsys.readouterr().out
 
 
-def test_resuming_without_a_run_starts_fresh_and_says_so(
-    toy: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resuming_without_a_run_starts_fresh_and_says_so(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*FIT, "--trainer.max_epochs=1", "--ckpt_path=last"]) == 0
     assert "starting fresh" in capsys.readouterr().out
 
@@ -130,11 +126,11 @@ def test_sample_writes_a_sheet_and_every_image(toy: Path) -> None:
     assert Image.open("drawn/sheet.png").size == (3 * 10 + 2, 2 * 10 + 2)
 
 
-def test_an_installed_experiment_is_found_by_its_bare_name() -> None:
+def test_an_installed_experiment_is_found_by_its_bare_name(toy: Path) -> None:
     from handgen.experiment import find_config, known_experiments
 
     for name, path in known_experiments().items():
-        assert find_config(name) == find_config(f"experiments/{name}.yaml") == path
+        assert find_config(name) == find_config(f"experiments/{name}.yaml") == path  # from any folder
         assert path.read_text().startswith("# "), f"{path} needs a header comment"
 
 

@@ -16,11 +16,7 @@ KEY = re.compile(r"(train|eval|loss|env|time)/[\w*./@-]+")
 
 def glossary() -> set[str]:
     """Every name in backticks in the first column of a table of docs/metrics.md."""
-    rows = [
-        line
-        for line in (ROOT / "docs/metrics.md").read_text(encoding="utf-8").splitlines()
-        if line[:1] == "|"
-    ]
+    rows = [line for line in (ROOT / "docs/metrics.md").read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
     names = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     return names | {"eval/sheets"}
 
@@ -34,9 +30,7 @@ def literal(node: ast.AST) -> str | None:
 
 def logged_keys() -> dict[str, str]:
     """Key-like strings of the code, with the file that holds them."""
-    files = [
-        path for folder in ("handgen", "callbacks", "datamodules") for path in (ROOT / folder).rglob("*.py")
-    ]
+    files = [path for folder in ("handgen", "callbacks", "datamodules") for path in (ROOT / folder).rglob("*.py")]
     found = {}
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

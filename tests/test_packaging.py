@@ -18,9 +18,7 @@ def in_tree(pattern: str) -> set[str]:
     own = {path.relative_to(ROOT).as_posix() for path in (ROOT / "handgen").rglob(pattern)}
     own = {path for path in own if path.split("/")[1] not in FOLDERS}
     mapped = {
-        f"handgen/{path.relative_to(ROOT).as_posix()}"
-        for folder in FOLDERS
-        for path in (ROOT / folder).rglob(pattern)
+        f"handgen/{path.relative_to(ROOT).as_posix()}" for folder in FOLDERS for path in (ROOT / folder).rglob(pattern)
     }
     return own | mapped
 
@@ -48,22 +46,14 @@ def test_every_dependency_is_explained() -> None:
     groups = [SETTINGS["project"]["dependencies"], *SETTINGS["project"]["optional-dependencies"].values()]
     for requirement in (line for group in groups for line in group):
         name = (
-            requirement.split("[")[0]
-            .split(";")[0]
-            .split("=")[0]
-            .rstrip("<>=!~ ")
-            .split(">")[0]
-            .split("<")[0]
-            .strip()
+            requirement.split("[")[0].split(";")[0].split("=")[0].rstrip("<>=!~ ").split(">")[0].split("<")[0].strip()
         )
         assert f"`{name}`" in page or name == "handgen", name
 
 
 def test_constraints_name_no_place_and_no_build() -> None:
     for line in (ROOT / "constraints.txt").read_text().splitlines():
-        assert line.startswith("#") or (
-            "==" in line and "+" not in line and "@" not in line and "/" not in line
-        ), line
+        assert line.startswith("#") or ("==" in line and "+" not in line and "@" not in line and "/" not in line), line
 
 
 @pytest.mark.slow

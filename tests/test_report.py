@@ -54,9 +54,7 @@ def test_three_significant_digits(value: float, text: str) -> None:
 
 def test_a_table_has_intervals_order_published_figures_and_sources() -> None:
     gmm = replace(ONE, variant="gmm", value=0.75, low=None, high=None)
-    lines = render(
-        TABLE, [gmm, ONE, replace(ONE, experiment="other"), replace(ONE, metric="other")]
-    ).splitlines()
+    lines = render(TABLE, [gmm, ONE, replace(ONE, experiment="other"), replace(ONE, metric="other")]).splitlines()
     assert lines[:5] == [
         "| experiment | data | variant | judge A | KID |",
         "| --- | --- | --- | --- | --- |",
@@ -79,8 +77,7 @@ def test_seeds_are_pooled_with_students_interval() -> None:
 
 def test_runs_that_differ_in_their_seed_share_a_footnote() -> None:
     records = [
-        replace(ONE, seeds=[seed], command=f"handgen fit --config vae --seed_everything={seed}")
-        for seed in (0, 1)
+        replace(ONE, seeds=[seed], command=f"handgen fit --config vae --seed_everything={seed}") for seed in (0, 1)
     ]
     (note,) = report.footnotes(records)
     assert "seeds 0, 1" in note

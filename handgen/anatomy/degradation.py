@@ -16,7 +16,8 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     """Blur each image with its own Gaussian.
 
     Args:
-        images: (B, C, H, W). sigma: (B,) standard deviations in pixels; 0 leaves an image as it is.
+        images: (B, C, H, W).
+        sigma: (B,) standard deviations in pixels; 0 leaves an image as it is.
 
     Returns:
         (B, C, H, W).
@@ -26,8 +27,12 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     kernel = torch.exp(-0.5 * (grid[None] / sigma.clamp(min=0.05)[:, None]) ** 2)
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(images.shape[1], dim=0)
     flat = images.reshape(1, -1, *images.shape[2:])
-    flat = F.conv2d(F.pad(flat, (radius, radius, 0, 0), mode="replicate"), kernel[:, None, None, :], groups=flat.shape[1])
-    flat = F.conv2d(F.pad(flat, (0, 0, radius, radius), mode="replicate"), kernel[:, None, :, None], groups=flat.shape[1])
+    flat = F.conv2d(
+        F.pad(flat, (radius, radius, 0, 0), mode="replicate"), kernel[:, None, None, :], groups=flat.shape[1]
+    )
+    flat = F.conv2d(
+        F.pad(flat, (0, 0, radius, radius), mode="replicate"), kernel[:, None, :, None], groups=flat.shape[1]
+    )
     return flat.reshape(images.shape)
 
 
@@ -38,7 +43,10 @@ def random_affine(count: int, device: torch.device) -> Tensor:
     mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
     shift = 0.14 * (2 * torch.rand(count, 2, device=device) - 1)
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    rows = [torch.stack([mirror * cos, mirror * sin, shift[:, 0]], -1), torch.stack([-sin, cos, shift[:, 1]], -1)]
+    rows = [
+        torch.stack([mirror * cos, mirror * sin, shift[:, 0]], -1),
+        torch.stack([-sin, cos, shift[:, 1]], -1),
+    ]
     return torch.stack(rows, dim=1)
 
 
@@ -50,7 +58,8 @@ def warp(images: Tensor, inverse: Tensor) -> Tensor:
 
 def warp_points(points: Tensor, inverse: Tensor) -> Tensor:
     """Where `warp` moves points (B, K, 2) in [-1, 1]."""
-    return torch.linalg.solve(inverse[:, None, :, :2], (points - inverse[:, None, :, 2])[..., None])[..., 0]
+    moved: Tensor = torch.linalg.solve(inverse[:, None, :, :2], (points - inverse[:, None, :, 2])[..., None])[..., 0]
+    return moved
 
 
 def recolour(images: Tensor) -> Tensor:

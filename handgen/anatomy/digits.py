@@ -58,7 +58,9 @@ def _fold(part: Segment, radius: Tensor, palmar: Tensor) -> Tensor:
     return torch.lerp(wrinkle, line, column(palmar)).mul_(across)
 
 
-def _tip(part: Segment, length: Tensor, radius: Tensor, last: Tensor, nails: Tensor, marks: Marks) -> tuple[Tensor, Tensor]:
+def _tip(
+    part: Segment, length: Tensor, radius: Tensor, last: Tensor, nails: Tensor, marks: Marks
+) -> tuple[Tensor, Tensor]:
     """Nail and redness of a digit's last segment; (B,) `last` is 1 where this segment is the last one."""
     if not last.any():
         nothing = torch.zeros(1, 1, 1)
@@ -88,7 +90,11 @@ def _digit(frame: Frame, s: Skeleton, slot: int, marks: Marks) -> Relief | None:
         else:
             distance = torch.minimum(distance, part.distance.add_(absent))
             height = torch.maximum(height, part.height.sub_(absent))
-            crease, nail, tip = torch.maximum(crease, fold), torch.maximum(nail, plate), torch.maximum(tip, red)
+            crease, nail, tip = (
+                torch.maximum(crease, fold),
+                torch.maximum(nail, plate),
+                torch.maximum(tip, red),
+            )
     return Relief(distance, height, crease, nail, tip)
 
 

@@ -40,7 +40,8 @@ class Draws:
     def normal(self, mean: float, deviation: float, columns: int = 1, limit: float = 2.0) -> Tensor:
         """Normal numbers cut at `limit` standard deviations, shaped like `uniform`."""
         values = torch.special.ndtri(self.uniform(1e-6, 1 - 1e-6, columns))
-        return mean + deviation * values.clamp(-limit, limit)
+        numbers: Tensor = mean + deviation * values.clamp(-limit, limit)
+        return numbers
 
     def chance(self, probability: float) -> Tensor:
         """True with the given probability, bool (B,)."""

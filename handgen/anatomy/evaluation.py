@@ -85,9 +85,7 @@ class Reference:
     held_out_sharpness: Tensor
 
 
-def map_batches(
-    function: Callable[[Tensor], Tensor], images: Tensor, device: torch.device | None = None
-) -> Tensor:
+def map_batches(function: Callable[[Tensor], Tensor], images: Tensor, device: torch.device | None = None) -> Tensor:
     """Applies a function to uint8 images in batches, without gradients.
 
     Args:
@@ -127,9 +125,7 @@ def features(images: Tensor, judges: Mapping[str, Judge]) -> Tensor:
     judge = judges.get(FEATURE_JUDGE)
     compute: Callable[[Tensor], Tensor] | None = getattr(judge, "features", None)
     if compute is None:
-        raise UserError(
-            f"the evaluation needs {FEATURE_JUDGE!r} with features(); got judges {sorted(judges)}"
-        )
+        raise UserError(f"the evaluation needs {FEATURE_JUDGE!r} with features(); got judges {sorted(judges)}")
     return map_batches(compute, images, device_of(judge)).flatten(1).float()
 
 
@@ -138,9 +134,7 @@ def shuffled(count: int, seed: int = 0) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-def prepare_reference(
-    train: Tensor, test: Tensor, judges: Mapping[str, Judge], samples: int = 1000
-) -> Reference:
+def prepare_reference(train: Tensor, test: Tensor, judges: Mapping[str, Judge], samples: int = 1000) -> Reference:
     """Measures the real images once.
 
     Args:
@@ -213,9 +207,7 @@ def evaluate_variant(
         UserError: If there are too few images, or every judge gave reward.
     """
     if len(images) <= NEIGHBOURS:
-        raise UserError(
-            f"variant {variant!r} has {len(images)} images; the evaluation needs more than {NEIGHBOURS}"
-        )
+        raise UserError(f"variant {variant!r} has {len(images)} images; the evaluation needs more than {NEIGHBOURS}")
     found = _valid_rates(judge_images(images, judges), judges, rewarded)
     found |= _distribution(variant, images, reference, judges)
     found |= _appearance(images, reference)
@@ -275,8 +267,7 @@ def _valid_rates(
         raise UserError(f"every judge gave reward ({sorted(rewarded)}): keep one apart to grade the samples")
     raw = {name: share(flags) for name, flags in valid.items()}
     corrected = {
-        name: corrected_share(rate, judges[name].sensitivity, judges[name].specificity)
-        for name, rate in raw.items()
+        name: corrected_share(rate, judges[name].sensitivity, judges[name].specificity) for name, rate in raw.items()
     }
     found = {f"valid_rate/{name}": rate for name, rate in raw.items()}
     found["valid_rate/strictest"] = min((raw[name] for name in independent), key=lambda rate: rate.value)

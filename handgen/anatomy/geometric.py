@@ -35,7 +35,8 @@ def digit_lengths(keypoints: Tensor) -> Tensor:
     points = keypoints[:, DIGIT_POINTS]
     bones = (points[:, :, 1:] - points[:, :, :-1]).norm(dim=-1)
     palm = (keypoints[:, 9] - keypoints[:, 0]).norm(dim=-1).clamp(min=1e-3)
-    return bones / palm[:, None, None]
+    relative: Tensor = bones / palm[:, None, None]
+    return relative
 
 
 def bend(keypoints: Tensor) -> Tensor:
@@ -43,7 +44,8 @@ def bend(keypoints: Tensor) -> Tensor:
     points = keypoints[:, DIGIT_POINTS]
     direction = F.normalize(points[:, :, 1:] - points[:, :, :-1], dim=-1, eps=1e-4)
     cosine = (direction[:, :, 1:] * direction[:, :, :-1]).sum(-1)
-    return torch.acos(cosine.clamp(-0.999, 0.999)).amax(dim=-1)
+    largest: Tensor = torch.acos(cosine.clamp(-0.999, 0.999)).amax(dim=-1)
+    return largest
 
 
 def disorder(keypoints: Tensor) -> Tensor:
@@ -86,7 +88,8 @@ def distance_to_skeleton(keypoints: Tensor, size: int) -> Tensor:
     offset = pixels - starts[:, :, None]
     share = ((offset * axis).sum(-1) / (axis * axis).sum(-1).clamp(min=1e-6)).clamp(0, 1)
     distance = (offset - share[..., None] * axis).norm(dim=-1).amin(dim=1)
-    return (distance / palm_length[:, None]).reshape(-1, size, size)
+    relative: Tensor = (distance / palm_length[:, None]).reshape(-1, size, size)
+    return relative
 
 
 class GeometricJudge(nn.Module):
@@ -183,7 +186,9 @@ class GeometricJudge(nn.Module):
         self.spread.copy_(values.std(dim=0).clamp(min=1e-4))
         rank = values.argsort(dim=0).argsort(dim=0).amax(dim=1).sort().values
         allowed = int(rank[round(acceptance * (len(rank) - 1))])
-        self.thresholds.copy_(values.sort(dim=0).values[min(allowed + 1, len(rank) - 1)])
+        ordered = values.sort(dim=0).values
+        between = 0.5 * (ordered[allowed] + ordered[min(allowed + 1, len(rank) - 1)])
+        self.thresholds.copy_(between + 1e-4 * self.spread)  # the last accepted value passes, ties too
 
 
 def load_geometric_judge(path: Path) -> GeometricJudge:

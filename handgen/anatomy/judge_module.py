@@ -24,6 +24,7 @@ from handgen.anatomy.geometric import GeometricJudge
 from handgen.anatomy.judge_networks import JudgeNetwork, expected_position
 from handgen.anatomy.judge_reliability import BLURS, acceptance_threshold, reliability
 from handgen.anatomy.judges import WEIGHTS, LearnedJudge, save_judge
+from handgen.precision import autocast
 from handgen.results import Measurement
 
 Batch = dict[str, Tensor]
@@ -87,7 +88,10 @@ class JudgeTraining(LightningModule):
         """Measure reliability, write the judge's file in the run folder, install it if asked."""
         self.measurements = reliability(self._take())
         found = {(m.metric, m.variant): m.value for m in self.measurements}
-        self.judge.sensitivity, self.judge.specificity = found["specificity", "mild"], found["sensitivity/all", "mild"]
+        self.judge.sensitivity, self.judge.specificity = (
+            found["specificity", "mild"],
+            found["sensitivity/all", "mild"],
+        )
         if not self.trainer.is_global_zero:
             return
         save_judge(self.judge, self.facts(), Path(self.trainer.default_root_dir) / f"{self.name}.pt")
@@ -106,13 +110,18 @@ def classification_loss(outputs: tuple[Tensor, Tensor, Tensor], valid: Tensor, k
     """Binary cross-entropy of validity plus 0.5 and 0.25 times those of kind and digits; labels below 0 are ignored.
 
     Args:
-        outputs: logits of `JudgeNetwork`. valid: bool (B,). kind, digits: int64 (B,), -1 where unknown.
+        outputs: logits of `JudgeNetwork`.
+        valid: bool (B,).
+        kind: int64 (B,), -1 where unknown.
+        digits: int64 (B,), -1 where unknown.
     """
     validity, kinds, counts = outputs
     loss = F.binary_cross_entropy_with_logits(validity, valid.float())
     for weight, logits, labels in ((0.5, kinds, kind), (0.25, counts, digits)):
         known = (labels >= 0).float()
-        loss = loss + weight * F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / known.sum().clamp(min=1)
+        loss = loss + weight * F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / known.sum().clamp(
+            min=1
+        )
     return loss
 
 
@@ -121,7 +130,7 @@ class JudgeClassifier(JudgeTraining):
 
     Args:
         name: ``judge_a`` or ``judge_b``, the name of the weights.
-        trunk: ``plain`` or ``mixing``.
+        trunk: ``plain`` or ``residual``.
         lr: largest learning rate. weight_decay: of AdamW.
         ghost_share: share of a batch that becomes ghosts (blends and smears), which are no hands.
         install: whether testing puts the weights into the package.
@@ -151,7 +160,8 @@ class JudgeClassifier(JudgeTraining):
 
     def forward(self, image: Tensor) -> Tensor:
         """Log-odds of validity (B,)."""
-        return self.judge(image)
+        score: Tensor = self.judge(image)
+        return score
 
     def augment(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Degraded images (B, 3, H, W) with validity, kind and digits; photographs and ghosts included."""
@@ -160,7 +170,10 @@ class JudgeClassifier(JudgeTraining):
         if "photo" in batch:
             unknown = torch.full_like(batch["photo_valid"], -1, dtype=torch.int64)
             image, valid = torch.cat([image, batch["photo"]]), torch.cat([valid, batch["photo_valid"]])
-            kind, digits = torch.cat([kind, unknown.masked_fill(batch["photo_valid"], 0)]), torch.cat([digits, unknown])
+            kind, digits = (
+                torch.cat([kind, unknown.masked_fill(batch["photo_valid"], 0)]),
+                torch.cat([digits, unknown]),
+            )
         count = int(self.ghost_share * len(image))
         if count > 1:
             rows = torch.randperm(len(image), device=image.device)[:count]
@@ -173,7 +186,8 @@ class JudgeClassifier(JudgeTraining):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step on degraded hands."""
         image, valid, kind, digits = self.augment(batch)
-        outputs = self.network(image.contiguous(memory_format=torch.channels_last))
+        with autocast(self.device, "auto"):
+            outputs = self.network(image.contiguous(memory_format=torch.channels_last))
         outputs = (outputs[0].float(), outputs[1].float(), outputs[2].float())
         loss = classification_loss(outputs, valid, kind, digits)
         self.log("train/loss", loss)
@@ -190,7 +204,11 @@ class JudgeClassifier(JudgeTraining):
         """Log the share of malformed hands caught when 95.5% of the valid ones are accepted."""
         held_out = self._take()
         good, bad = held_out["score"][held_out["valid"]], held_out["score"][~held_out["valid"]]
-        caught = (bad <= acceptance_threshold(good, ACCEPTANCE)).float().mean() if len(good) and len(bad) else torch.tensor(0.0)
+        caught = (
+            (bad <= acceptance_threshold(good, ACCEPTANCE)).float().mean()
+            if len(good) and len(bad)
+            else torch.tensor(0.0)
+        )
         self.log("eval/caught", caught, prog_bar=True)
 
     def calibrate(self, valid: Tensor) -> None:
@@ -216,7 +234,9 @@ class KeypointRegressor(JudgeTraining):
     judge: GeometricJudge
     name = "geometric"
 
-    def __init__(self, lr: float = 3e-3, weight_decay: float = 0.01, sigma: float = 0.05, install: bool = False) -> None:
+    def __init__(
+        self, lr: float = 3e-3, weight_decay: float = 0.01, sigma: float = 0.05, install: bool = False
+    ) -> None:
         super().__init__(lr, weight_decay, install)
         self.save_hyperparameters()
         self.sigma = sigma
@@ -241,7 +261,8 @@ class KeypointRegressor(JudgeTraining):
         return loss
 
     def _loss(self, image: Tensor, keypoints: Tensor, visible: Tensor, mask: Tensor) -> Tensor:
-        heatmaps, visibility, silhouette = self.judge.network(image.contiguous(memory_format=torch.channels_last))
+        with autocast(self.device, "auto"):
+            heatmaps, visibility, silhouette = self.judge.network(image.contiguous(memory_format=torch.channels_last))
         inside = visible * (keypoints.abs() < 1).all(dim=-1)
         position = keypoint_loss(heatmaps.float(), keypoints, inside, self.sigma)
         small = F.adaptive_avg_pool2d(mask, silhouette.shape[-1])
@@ -252,7 +273,8 @@ class KeypointRegressor(JudgeTraining):
         inverse = degradation.random_affine(len(batch["photo"]), batch["photo"].device)
         warped = degradation.warp(torch.cat([batch["photo"], batch["photo_mask"]], dim=1), inverse)
         image = degradation.soften(degradation.recolour(warped[:, :3]))
-        _, visibility, silhouette = self.judge.network(image.contiguous(memory_format=torch.channels_last))
+        with autocast(self.device, "auto"):
+            _, visibility, silhouette = self.judge.network(image.contiguous(memory_format=torch.channels_last))
         small = F.adaptive_avg_pool2d(warped[:, 3:], silhouette.shape[-1])
         loss = F.binary_cross_entropy_with_logits(silhouette.float(), small)
         intact = batch["photo_valid"]
@@ -278,7 +300,9 @@ def keypoint_loss(heatmaps: Tensor, keypoints: Tensor, weight: Tensor, sigma: fl
     """Cross-entropy with Gaussian maps plus the L1 error of the soft-argmax (after Nibali et al. 2018, DSNT).
 
     Args:
-        heatmaps: logits (B, K, H, W). keypoints: (B, K, 2) in [-1, 1]. weight: (B, K), 0 leaves a keypoint out.
+        heatmaps: logits (B, K, H, W).
+        keypoints: (B, K, 2) in [-1, 1].
+        weight: (B, K), 0 leaves a keypoint out.
         sigma: SD of the target maps in [-1, 1] units.
     """
     height, width = heatmaps.shape[2:]

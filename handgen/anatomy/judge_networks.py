@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -29,51 +30,64 @@ class PlainTrunk(nn.Sequential):
 
     def __init__(self, widths: Sequence[int] = (24, 40, 72, 104)) -> None:
         layers: list[nn.Module] = [_conv(3, widths[0], 2), _conv(widths[0], widths[0])]
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             layers += [_conv(inputs, outputs, 2), _conv(outputs, outputs), _conv(outputs, outputs)]
         super().__init__(*layers)
         self.width = widths[-1]
 
 
-class MixingBlock(nn.Module):
-    """Residual block of judge B: large depthwise kernel, group norm, pointwise expansion (after ConvNeXt, 2022)."""
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block with group norm (He et al. 2016, Wu & He 2018); (B, C, H, W) to the same shape."""
 
-    def __init__(self, width: int, kernel: int = 5) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.norm = nn.GroupNorm(1, width)
-        self.expand = nn.Conv2d(width, 3 * width, 1)
-        self.reduce = nn.Conv2d(3 * width, width, 1)
+        self.norms = nn.ModuleList(nn.GroupNorm(8, width) for _ in range(2))
+        self.convolutions = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        out: Tensor = self.reduce(F.gelu(self.expand(self.norm(self.depthwise(x)))))
-        return x + out
+        """Return ``x + conv(silu(norm(conv(silu(norm(x))))))``."""
+        y = x
+        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+            y = convolution(F.silu(norm(y)))
+        return x + y
 
 
-class MixingTrunk(nn.Sequential):
-    """Judge B's trunk: strided patches, then residual depthwise blocks; no batch norm."""
+class ResidualTrunk(nn.Sequential):
+    """Judge B's trunk: a wide first kernel, early reduction, pre-activation residual blocks, group norm.
 
-    def __init__(self, widths: Sequence[int] = (32, 64, 128), depths: Sequence[int] = (2, 3, 2)) -> None:
-        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1)]
-        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-            if stage:
-                layers += [nn.GroupNorm(1, widths[stage - 1]), nn.Conv2d(widths[stage - 1], width, 2, 2)]
-            layers += [MixingBlock(width) for _ in range(depth)]
-        super().__init__(*layers)
-        self.width = widths[-1]
+    (B, 3, H, W) to (B, widths[-1], H/8, W/8).
+
+    Args:
+        widths: channels at a half, a quarter and an eighth of the resolution.
+    """
+
+    def __init__(self, widths: Sequence[int] = (32, 64, 96)) -> None:
+        a, b, c = widths
+        super().__init__(
+            nn.Conv2d(3, a, 7, 2, 3),
+            nn.GroupNorm(8, a),
+            nn.SiLU(),
+            nn.Conv2d(a, b, 3, 2, 1),
+            ResidualBlock(b),
+            ResidualBlock(b),
+            nn.Conv2d(b, c, 3, 2, 1),
+            ResidualBlock(c),
+            nn.GroupNorm(8, c),
+            nn.SiLU(),
+        )
+        self.width = c
 
 
 class JudgeNetwork(nn.Module):
     """A trunk with heads for validity, kind and number of digits.
 
     Args:
-        trunk: ``plain`` or ``mixing``.
+        trunk: ``plain`` or ``residual``.
     """
 
     def __init__(self, trunk: str) -> None:
         super().__init__()
-        self.trunk: PlainTrunk | MixingTrunk = PlainTrunk() if trunk == "plain" else MixingTrunk()
+        self.trunk: PlainTrunk | ResidualTrunk = PlainTrunk() if trunk == "plain" else ResidualTrunk()
         self.project = nn.Linear(4 * self.trunk.width, 128)
         self.heads = nn.Linear(128, 1 + len(KINDS) + MAX_DIGITS + 1)
 
@@ -89,7 +103,7 @@ class JudgeNetwork(nn.Module):
 
 
 class KeypointNetwork(nn.Module):
-    """A small U-Net: heat maps of 21 keypoints at a quarter of the resolution, their visibility, and the hand's mask."""
+    """A small U-Net: heat maps of 21 keypoints at half the resolution, their visibility, and the hand's mask."""
 
     def __init__(self, widths: Sequence[int] = (20, 36, 64, 100)) -> None:
         super().__init__()

@@ -33,8 +33,9 @@ def reliability(held_out: dict[str, Tensor]) -> list[Measurement]:
             int64 (M,) index into `PLANTED` and ``photo_score`` (M,).
 
     Returns:
-        ``specificity`` (share of valid hands accepted, as in docs/judges.md), ``sensitivity/KIND``, ``sensitivity/gross``
-        and ``sensitivity/all`` (share caught) with the blur as variant; ``real_false_alarm`` and ``real_planted_caught``.
+        ``specificity`` (share of valid hands accepted), ``sensitivity/KIND``, ``sensitivity/gross`` and
+        ``sensitivity/all`` (share of malformed hands caught) with the blur as variant; ``real_false_alarm`` and
+        ``real_planted_caught`` with what was done to the photograph as variant.
     """
     kind, found = held_out["kind"], []
     gross = torch.isin(kind, torch.tensor([KINDS.index(name) for name in GROSS]))

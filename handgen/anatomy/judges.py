@@ -18,7 +18,7 @@ from handgen.anatomy.judge_networks import JudgeNetwork
 from handgen.errors import UserError
 
 WEIGHTS = Path(__file__).parent / "weights"
-LEARNED = {"judge_a": "plain", "judge_b": "mixing"}
+LEARNED = {"judge_a": "plain", "judge_b": "residual"}
 """Names of the learned judges and their trunks."""
 JUDGES = (*LEARNED, "geometric")
 
@@ -42,7 +42,7 @@ class LearnedJudge(nn.Module):
     """A trained classifier with its threshold and its measured reliability.
 
     Args:
-        trunk: ``plain`` (judge A) or ``mixing`` (judge B).
+        trunk: ``plain`` (judge A) or ``residual`` (judge B).
         threshold: log-odds above which an image is accepted.
         sensitivity: share of held-out valid hands accepted. specificity: share of held-out malformed hands caught.
     """
@@ -106,11 +106,15 @@ def read_judge(path: Path) -> dict[str, Any]:
     """
     name = path.stem
     if not path.is_file():
-        raise UserError(f"no weights of {name} at {path}: train it with `make train EXP={name} ARGS=--model.install=true`")
+        raise UserError(
+            f"no weights of {name} at {path}: train it with `make train EXP={name} ARGS=--model.install=true`"
+        )
     try:
         contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"the weights of {name} at {path} are damaged ({type(error).__name__}): train it again") from error
+        raise UserError(
+            f"the weights of {name} at {path} are damaged ({type(error).__name__}): train it again"
+        ) from error
     return contents
 
 

@@ -47,7 +47,8 @@ def chain(root: Tensor, lengths: Tensor, angle: Tensor, bend: Tensor, sideways: 
     """Joints of one digit.
 
     Args:
-        root: (B, 3) first joint. lengths: (B, S) of its segments in mm.
+        root: (B, 3) first joint.
+        lengths: (B, S) of its segments in mm.
         angle: (B,) direction of the first segment in the palm's plane, radians from the y axis.
         bend: (B, S) flexion at the root of each segment, out of the palm's plane, radians.
         sideways: (B, S) turn in the palm's plane at the root of each segment, radians.
@@ -77,7 +78,10 @@ def finger_lengths(p: HandParameters, digit: int) -> Tensor:
 
 def _metacarpals(p: HandParameters) -> Tensor:
     """Start and end of the five metacarpals, (B, 5, 2, 3)."""
-    start = torch.tensor(tables.CARPAL_MM).double()[None] * torch.stack([p.palm_width, torch.ones_like(p.size)], -1)[:, None]
+    start = (
+        torch.tensor(tables.CARPAL_MM).double()[None]
+        * torch.stack([p.palm_width, torch.ones_like(p.size)], -1)[:, None]
+    )
     fan = torch.deg2rad(torch.tensor(tables.PALM_FAN_DEG).double())[None] * p.palm_width[:, None]
     fan = torch.cat([p.splay[:, :1] + 0.12, fan[:, 1:]], dim=1)
     length = torch.tensor(tables.METACARPAL_MM).double() * p.bone[:, :, 0]
@@ -99,8 +103,12 @@ def pose(p: HandParameters) -> Skeleton:
             positions = chain(metacarpals[:, 0, 1], lengths, p.splay[:, 0] + 0.05, 0.3 * angles, -0.8 * angles)
         else:
             positions = chain(metacarpals[:, digit, 1], lengths, p.splay[:, digit], angles, 0.0 * angles)
-        widths = torch.tensor(tables.RADIUS_MM[digit]).double()[4 - segments - 1 :] * p.width[:, digit, None] * p.size[:, None]
+        widths = (
+            torch.tensor(tables.RADIUS_MM[digit]).double()[4 - segments - 1 :]
+            * p.width[:, digit, None]
+            * p.size[:, None]
+        )
         joints[:, digit] = pad_joints(positions)
         radii[:, digit] = pad_joints(widths)
-    segments = torch.tensor([*tables.SEGMENTS, 0, 0]).expand(count, SLOTS).clone()
-    return Skeleton(joints, radii, segments, segments > 0, metacarpals, torch.ones(count).double(), p.palm_width * p.size)
+    present = torch.tensor([*tables.SEGMENTS, 0, 0]).expand(count, SLOTS).clone()
+    return Skeleton(joints, radii, present, present > 0, metacarpals, torch.ones(count).double(), p.palm_width * p.size)

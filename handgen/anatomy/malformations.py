@@ -5,14 +5,13 @@ Everything else (pose, skin, light, camera) is drawn before and stays, so nothin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from handgen.anatomy.draws import Draws
-from handgen.anatomy.kinematics import Skeleton, chain, pad_joints
+from handgen.anatomy.kinematics import Skeleton, pad_joints
 
 EXTRA, SECOND_EXTRA = 5, 6
 """The two digit slots that correct hands leave empty."""
@@ -36,11 +35,6 @@ def _rotate(points: Tensor, pivot: Tensor, angle: Tensor) -> Tensor:
     x = cos * offset[..., 0] + sin * offset[..., 1]
     y = -sin * offset[..., 0] + cos * offset[..., 1]
     return pivot[:, None] + torch.stack([x, y, offset[..., 2]], dim=-1)
-
-
-def _lengths(points: Tensor) -> Tensor:
-    """Segment lengths (B, J - 1) of joints (B, J, 3)."""
-    return (points[:, 1:] - points[:, :-1]).norm(dim=-1)
 
 
 def _missing(s: Skeleton, draws: Draws) -> None:
@@ -90,8 +84,13 @@ def _fused(s: Skeleton, draws: Draws) -> None:
     straight = middle + 0.0
     straight[..., 0] = middle[..., 0]
     reach = 0.42 * s.radii[rows, digit, 0][:, None, None]
-    across = torch.stack([torch.ones_like(reach[..., 0]), torch.zeros_like(reach[..., 0]), torch.zeros_like(reach[..., 0])], -1)
-    s.joints[rows, digit], s.joints[rows, digit + 1] = straight + 2 * reach * across, straight - 2 * reach * across
+    across = torch.stack(
+        [torch.ones_like(reach[..., 0]), torch.zeros_like(reach[..., 0]), torch.zeros_like(reach[..., 0])], -1
+    )
+    s.joints[rows, digit], s.joints[rows, digit + 1] = (
+        straight + 2 * reach * across,
+        straight - 2 * reach * across,
+    )
     s.joints[:, EXTRA], s.radii[:, EXTRA] = straight, s.radii[rows, digit] * 1.04
     s.segments[:, EXTRA], s.nails[:, EXTRA] = 3, False
 
@@ -145,7 +144,7 @@ def _detached(s: Skeleton, draws: Draws) -> None:
     rows, digit, cut = _rows(s), draws.integer(1, 4), draws.integer(1, 2)
     joints, radii = s.joints[rows, digit], s.radii[rows, digit]
     direction = torch.nn.functional.normalize(joints[rows, 3] - joints[rows, 1], dim=-1)
-    gap = (radii[rows, cut] + radii[rows, 2]) * draws.uniform(1.05, 1.3)
+    gap = (radii[rows, cut] + radii[rows, 2]) * draws.uniform(1.25, 1.65)
     shift = direction * gap[:, None] + draws.uniform(-3.0, 3.0)[:, None] * torch.tensor([1.0, 0.0, 0.0]).double()
     step = torch.arange(4)[None]
     loose = joints[rows[:, None], (cut[:, None] + step).clamp(max=3)] + shift[:, None]
@@ -198,7 +197,11 @@ def _blob(s: Skeleton, draws: Draws) -> None:
     keep = torch.arange(5)[None] < draws.integer(0, 2)[:, None]
     kept = torch.zeros(count, 5, dtype=torch.bool).scatter(1, order, keep)
     stub = torch.lerp(s.joints[:, :5, :1], s.joints[:, :5, 1:2], 0.5 * draws.uniform(0.6, 1.0)[:, None, None, None])
-    s.joints[:, :5] = torch.where(kept[..., None, None], s.joints[:, :5], torch.cat([s.joints[:, :5, :1], stub.expand(-1, -1, 4, -1)], 2))
+    s.joints[:, :5] = torch.where(
+        kept[..., None, None],
+        s.joints[:, :5],
+        torch.cat([s.joints[:, :5, :1], stub.expand(-1, -1, 4, -1)], 2),
+    )
     s.radii[:, :5] = torch.where(kept[..., None], s.radii[:, :5], s.radii[:, :5, :1].expand(-1, -1, 5))
     s.segments[:, :5] = torch.where(kept, s.segments[:, :5], 1)
     s.nails[:, :5] &= kept
@@ -229,7 +232,9 @@ def malform(skeleton: Skeleton, kind: Tensor, draws: Draws) -> Skeleton:
     a hand's numbers then do not depend on what its neighbours in the batch are.
 
     Args:
-        skeleton: correct hands. kind: (B,) index into `KINDS`. draws: numbers of the same hands.
+        skeleton: correct hands.
+        kind: (B,) index into `KINDS`.
+        draws: numbers of the same hands.
 
     Returns:
         A new skeleton.
@@ -257,5 +262,3 @@ def digit_labels(skeleton: Skeleton, kind: Tensor) -> tuple[Tensor, Tensor]:
     segments[missing | blob] = torch.where(segments[missing | blob] == 1, 0, segments[missing | blob])
     digits = (segments > 0).sum(dim=1) - fused.long() + (extra | two_thumbs | forked).long()
     return digits, segments
-
-

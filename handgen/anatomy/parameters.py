@@ -24,7 +24,13 @@ SEGMENTS = (2, 3, 3, 3, 3)
 METACARPAL_MM = (46.2, 68.1, 64.6, 58.0, 53.7)
 """[B], thumb to little finger."""
 
-PHALANX_MM = ((31.6, 21.7, 0.0), (39.8, 22.4, 15.8), (44.6, 26.3, 17.4), (41.4, 25.7, 17.3), (32.7, 18.1, 16.0))
+PHALANX_MM = (
+    (31.6, 21.7, 0.0),
+    (39.8, 22.4, 15.8),
+    (44.6, 26.3, 17.4),
+    (41.4, 25.7, 17.3),
+    (32.7, 18.1, 16.0),
+)
 """[B], proximal, middle, distal; the thumb's second is its distal one."""
 
 SOFT_TIP_MM = 4.0
@@ -33,7 +39,13 @@ SOFT_TIP_MM = 4.0
 CARPAL_MM = ((21.0, 20.0), (11.0, 24.0), (2.5, 25.0), (-6.0, 23.5), (-13.5, 20.0))
 """Where each metacarpal starts, (x towards the thumb, y towards the fingers) from the centre of the wrist."""
 
-RADIUS_MM = ((12.0, 10.6, 9.6, 8.3), (9.9, 8.9, 7.7, 6.6), (10.1, 9.1, 7.9, 6.8), (9.5, 8.5, 7.4, 6.4), (8.4, 7.5, 6.6, 5.7))
+RADIUS_MM = (
+    (12.0, 10.6, 9.6, 8.3),
+    (9.9, 8.9, 7.7, 6.6),
+    (10.1, 9.1, 7.9, 6.8),
+    (9.5, 8.5, 7.4, 6.4),
+    (8.4, 7.5, 6.6, 5.7),
+)
 """Half the width of each digit at its MCP, PIP, DIP joint and tip (thumb: CMC, MCP, IP, tip)."""
 
 PALM_FAN_DEG = (0.0, 12.5, 3.5, -6.5, -17.0)
@@ -107,7 +119,7 @@ class HandParameters:
 
 
 def _splay(draws: Draws) -> Tensor:
-    """From closed to widely opened, with a little freedom of each finger; neighbours never cross. (B, 5)"""
+    """From closed to widely opened, with a little freedom of each finger; neighbours never cross; (B, 5)."""
     openness = draws.uniform(0.0, 1.0)[:, None] ** 0.9
     fingers = torch.lerp(
         torch.tensor(SPLAY_CLOSED_DEG).double()[None], torch.tensor(SPLAY_OPEN_DEG).double()[None], openness
@@ -121,7 +133,7 @@ def _splay(draws: Draws) -> Tensor:
 
 
 def _flexion(draws: Draws) -> Tensor:
-    """Nearly straight fingers, as in a hand shown open, inside [R] with the coupling [L]. (B, 5, 3) radians"""
+    """Nearly straight fingers, as in a hand shown open, inside [R] with the coupling [L]; (B, 5, 3) radians."""
     common = draws.uniform(0.0, 1.0)[:, None] ** 2
     pip = 4.0 + 30.0 * common + draws.uniform(0.0, 10.0, columns=5)
     mcp = -4.0 + 16.0 * common + draws.uniform(-4.0, 4.0, columns=5)
@@ -133,7 +145,7 @@ def _flexion(draws: Draws) -> Tensor:
 
 
 def _background(draws: Draws) -> Tensor:
-    """Paper, wall or cloth: mostly light, of little saturation. (B, 3) linear"""
+    """Paper, wall or cloth: mostly light, of little saturation; (B, 3) linear."""
     level = draws.uniform(0.0, 1.0) ** 0.6 * 0.75 + 0.2
     tint = draws.normal(0.0, 0.045, columns=3)
     return (level[:, None] * (1 + tint)).clamp(0.05, 0.98)
@@ -177,3 +189,10 @@ def sample_parameters(draws: Draws) -> HandParameters:
         white_balance=draws.normal(1.0, 0.02, columns=3),
         noise=draws.uniform(0.003, 0.014),
     )
+
+
+def stand_upright(p: HandParameters) -> None:
+    """Frame hands, in place, as our crops of photographs do: centred, filling the frame, within about 8 degrees."""
+    p.rotation.mul_(0.4)
+    p.shift.zero_()
+    p.fill.fill_(0.95)

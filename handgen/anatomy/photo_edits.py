@@ -6,6 +6,7 @@ back) leaves the same traces without changing anatomy, so that traces alone tell
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,7 @@ def _erase(image: Image, mask: Mask, finger: Finger) -> Image:
     blocked = _grow(mask, 2)
     paper = image.copy()
     paper[blocked] = np.median(image[~blocked], axis=0) if (~blocked).any() else 255
-    paper = cv2.GaussianBlur(paper, (0, 0), image.shape[0] / 24)
+    paper = np.asarray(cv2.GaussianBlur(paper, (0, 0), image.shape[0] / 24), dtype=np.uint8)
     weight = cv2.GaussianBlur(region.astype(np.float32), (0, 0), 0.8)[..., None]
     weight = np.where(finger.pixels[..., None], np.maximum(weight, region[..., None]), weight)
     return np.asarray(image * (1 - weight) + paper * weight, dtype=np.uint8)
@@ -90,7 +91,8 @@ def _paste(image: Image, source: Image, pixels: Mask, matrix: NDArray[np.float64
 def _turn(pivot: NDArray[np.float64], angle: float, scale: float, shift: NDArray[np.float64]) -> NDArray[np.float64]:
     import cv2
 
-    matrix = np.asarray(cv2.getRotationMatrix2D((float(pivot[0]), float(pivot[1])), angle, scale))
+    about = (float(pivot[0]), float(pivot[1]))
+    matrix = np.asarray(cv2.getRotationMatrix2D(about, angle, scale), dtype=np.float64)
     matrix[:, 2] += shift
     return matrix
 
@@ -99,7 +101,8 @@ def edit_photograph(image: Image, mask: Mask, edit: str, random: np.random.Gener
     """Remove, duplicate, or take out and restore one finger.
 
     Args:
-        image: uint8 (H, W, 3), fingers up. mask: (H, W), True on the hand.
+        image: uint8 (H, W, 3), fingers up.
+        mask: (H, W), True on the hand.
         edit: one of `EDITS`: removed (a finger is gone), duplicated (one more finger), restored (nothing changes but
             the traces of the edit).
         random: source of the choices.
@@ -127,7 +130,10 @@ def edit_photograph(image: Image, mask: Mask, edit: str, random: np.random.Gener
 def _duplicate(image: Image, mask: Mask, fingers: list[Finger], random: np.random.Generator) -> Image | None:
     """Put a copy of a middle finger into one of the two widest gaps; None where it would hide behind the others."""
     source = fingers[int(random.integers(1, len(fingers) - 1))]
-    gaps = sorted(zip(fingers, fingers[1:], strict=False), key=lambda pair: -float(np.hypot(*(pair[0].tip - pair[1].tip))))
+    gaps = sorted(
+        itertools.pairwise(fingers),
+        key=lambda pair: -float(np.hypot(*(pair[0].tip - pair[1].tip))),
+    )
     left, right = gaps[int(random.integers(2))]
     base, goal = 0.5 * (left.base + right.base), 0.5 * (left.tip + right.tip)
     own, new = source.tip - source.base, goal - base

@@ -14,7 +14,7 @@ from handgen.anatomy.digits import Marks, Relief, add_digits
 from handgen.anatomy.draws import Draws
 from handgen.anatomy.kinematics import JOINTS, Skeleton, pose
 from handgen.anatomy.malformations import KINDS, VALID, digit_labels, malform
-from handgen.anatomy.parameters import HandParameters, sample_parameters
+from handgen.anatomy.parameters import HandParameters, sample_parameters, stand_upright
 from handgen.anatomy.shape import Frame, palm_creases, palm_distance, palm_height
 from handgen.anatomy.skin import add_sleeve, paint_background, shade_hand
 
@@ -55,6 +55,7 @@ class Rendering:
 
 def _orient(s: Skeleton, p: HandParameters) -> Skeleton:
     """Tilt the bones out of the plane and, for the back of the hand, turn them away from the camera."""
+
     def turn(points: Tensor) -> Tensor:
         shape = (-1, *[1] * (points.dim() - 2))
         x, y, z = points.unbind(dim=-1)
@@ -91,7 +92,10 @@ def _frame(correct: Skeleton, s: Skeleton, p: HandParameters, resolution: int) -
     slack = 1.0 - 0.5 * scale[:, None] * (high - low)
     centre = 0.5 * (low + high) - p.shift * slack.clamp(min=0.0) / scale[:, None] * 0.7
     inverse = 1.0 / scale
-    x_of = torch.stack([mirror * cos * inverse, mirror * sin * inverse, mirror * (cos * centre[:, 0] - sin * centre[:, 1])], -1)
+    x_of = torch.stack(
+        [mirror * cos * inverse, mirror * sin * inverse, mirror * (cos * centre[:, 0] - sin * centre[:, 1])],
+        -1,
+    )
     y_of = torch.stack([sin * inverse, -cos * inverse, sin * centre[:, 0] + cos * centre[:, 1]], -1)
     return Frame(x_of, y_of, resolution, 2.0 * inverse / resolution)
 
@@ -100,7 +104,8 @@ def _to_image(frame: Frame, points: Tensor) -> Tensor:
     """Hand coordinates (B, K, 2) in mm to image coordinates in [-1, 1]."""
     forward = torch.linalg.inv(torch.stack([frame.x_of[:, :2], frame.y_of[:, :2]], dim=1))
     offset = torch.stack([frame.x_of[:, 2], frame.y_of[:, 2]], dim=-1)
-    return (points - offset[:, None]) @ forward.transpose(1, 2)
+    placed: Tensor = (points - offset[:, None]) @ forward.transpose(1, 2)
+    return placed
 
 
 def _surface(frame: Frame, s: Skeleton, p: HandParameters) -> Relief:
@@ -110,7 +115,12 @@ def _surface(frame: Frame, s: Skeleton, p: HandParameters) -> Relief:
     height = palm_height(frame, s, distance, palmar, p.tendon)
     crease = palm_creases(frame, s) * (palmar * p.crease * 0.8).float()[:, None, None]
     nothing = torch.zeros_like(height)
-    return add_digits(frame, s, Relief(distance, height, crease, nothing, nothing), Marks(palmar, p.crease, p.nail, p.nail_length))
+    return add_digits(
+        frame,
+        s,
+        Relief(distance, height, crease, nothing, nothing),
+        Marks(palmar, p.crease, p.nail, p.nail_length),
+    )
 
 
 def _keypoints(frame: Frame, s: Skeleton, relief: Relief) -> tuple[Tensor, Tensor]:
@@ -141,11 +151,13 @@ def _camera(rgb: Tensor, p: HandParameters, size: int, draws: Draws) -> Tensor:
     return (encoded * 255.0).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _render_chunk(indices: Sequence[int], seed: int, size: int, kinds: Sequence[int]) -> Rendering:
+def _render_chunk(indices: Sequence[int], seed: int, size: int, kinds: Sequence[int], upright: bool) -> Rendering:
     """Render up to `CHUNK` hands."""
     draws = Draws(indices, seed)
     kind = torch.tensor(kinds)[draws.integer(0, len(kinds) - 1)]
     p = sample_parameters(draws)
+    if upright:
+        stand_upright(p)
     noise, fine, cloth = draws.noise(12, 12), draws.noise(32, 32), draws.noise(20, 20)
     correct = pose(p)
     resolution = size * max(1, round(128 / size))
@@ -169,22 +181,33 @@ def _render_chunk(indices: Sequence[int], seed: int, size: int, kinds: Sequence[
 
 def _join(parts: list[Rendering]) -> Rendering:
     """Concatenate chunks."""
-    joined = {f.name: torch.cat([getattr(r, f.name) for r in parts]) for f in fields(Rendering) if f.name != "parameters"}
+    joined = {
+        f.name: torch.cat([getattr(r, f.name) for r in parts]) for f in fields(Rendering) if f.name != "parameters"
+    }
     names = parts[0].parameters
     return Rendering(**joined, parameters={n: torch.cat([r.parameters[n] for r in parts]) for n in names})
 
 
 @torch.no_grad()
-def render_hands(indices: Iterable[int] | Tensor, seed: int = 0, size: int = 64, kinds: Sequence[str] = ("valid",)) -> Rendering:
+def render_hands(
+    indices: Iterable[int] | Tensor,
+    seed: int = 0,
+    size: int = 64,
+    kinds: Sequence[str] = ("valid",),
+    upright: bool = False,
+) -> Rendering:
     """Render hands.
 
-    Hand i depends only on (seed, i, kinds, size); the same i keeps its pose, skin and camera when only `kinds` changes.
+    Hand i depends only on (seed, i, kinds, size, upright); the same i keeps its
+    pose, skin and camera when only `kinds` changes.
 
     Args:
         indices: which hands, (B,) non-negative integers.
         seed: non-negative seed of the collection.
         size: pixels per side, a multiple of 16 in 16..1024.
         kinds: names from `KINDS`, drawn from with equal chance; repeat a name to weigh it.
+        upright: centred, filling the frame and nearly upright, as photographs cropped to the hand are; otherwise
+            anywhere in the frame.
 
     Returns:
         The images with their ground truth.
@@ -201,7 +224,9 @@ def render_hands(indices: Iterable[int] | Tensor, seed: int = 0, size: int = 64,
     if not numbers:
         raise ValueError("no hand to render: indices is empty.")
     chosen = [KINDS.index(k) for k in kinds]
-    return _join([_render_chunk(numbers[i : i + CHUNK], seed, size, chosen) for i in range(0, len(numbers), CHUNK)])
+    return _join(
+        [_render_chunk(numbers[i : i + CHUNK], seed, size, chosen, upright) for i in range(0, len(numbers), CHUNK)]
+    )
 
 
 __all__ = ["KINDS", "RENDERER_VERSION", "VALID", "Rendering", "render_hands", "tables"]

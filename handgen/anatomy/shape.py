@@ -66,7 +66,11 @@ def segment(frame: Frame, start: Tensor, end: Tensor, r_start: Tensor, r_end: Te
     """Project one tapered segment per hand.
 
     Args:
-        frame: the pixels. start, end: (B, 3) axis in mm. r_start, r_end: (B,) radii in mm.
+        frame: the pixels.
+        start: (B, 3) axis in mm.
+        end: (B, 3) axis in mm.
+        r_start: (B,) radii in mm.
+        r_end: (B,) radii in mm.
         waist: how much thinner the middle is than the ends, in mm.
     """
     axis = (end - start)[:, :2]
@@ -121,7 +125,9 @@ def palm_distance(frame: Frame, s: Skeleton, wrist: Tensor) -> Tensor:
     """Distance to the outline of palm, base of the thumb and forearm, (B, R, R) mm.
 
     Args:
-        frame: the pixels. s: the skeleton. wrist: (B,) half width of the wrist in mm.
+        frame: the pixels.
+        s: the skeleton.
+        wrist: (B,) half width of the wrist in mm.
     """
     bone, scale = s.metacarpals, s.palm
     distance: Tensor | None = None
@@ -142,7 +148,13 @@ def palm_distance(frame: Frame, s: Skeleton, wrist: Tensor) -> Tensor:
     far = forearm + torch.tensor([0.0, FOREARM_MM, 0.0]).double()
     arm = segment(frame, forearm + torch.tensor([0.0, 8.0, 0.0]).double(), far, wrist, wrist * 1.5).distance
     hypothenar = torch.lerp(bone[:, 4, 0], bone[:, 4, 1], 0.35) + torch.tensor([-2.0, 0.0, 0.0]).double()
-    side = segment(frame, bone[:, 4, 0] + torch.tensor([-1.0, -6.0, 0.0]).double(), hypothenar, 12.0 * scale, 14.5 * scale)
+    side = segment(
+        frame,
+        bone[:, 4, 0] + torch.tensor([-1.0, -6.0, 0.0]).double(),
+        hypothenar,
+        12.0 * scale,
+        14.5 * scale,
+    )
     return smooth_minimum(smooth_minimum(distance, side.distance, 12.0), arm, 22.0)
 
 
@@ -153,8 +165,11 @@ def palm_height(frame: Frame, s: Skeleton, distance: Tensor, palmar: Tensor, ten
     extensor tendons.
 
     Args:
-        frame: the pixels. s: the skeleton. distance: from `palm_distance`.
-        palmar: (B,) 1 where the palm is seen, 0 the back. tendon: (B,) strength of the tendons.
+        frame: the pixels.
+        s: the skeleton.
+        distance: from `palm_distance`.
+        palmar: (B,) 1 where the palm is seen, 0 the back.
+        tendon: (B,) strength of the tendons.
     """
     depth = (1.0 + distance * (1.0 / PALM_EDGE_MM)).clamp(0.0, 1.0)
     height = PALM_HEIGHT_MM * (1.0 - depth * depth).sqrt() - distance.clamp(min=0.0)

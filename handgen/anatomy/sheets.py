@@ -33,9 +33,7 @@ def judge_letter(name: str) -> str:
     return name.rsplit("_", 1)[-1][:1].upper()
 
 
-def contact_sheet(
-    images: Tensor, verdicts: Mapping[str, Tensor], title: str, notes: Sequence[str] = ()
-) -> "Image":
+def contact_sheet(images: Tensor, verdicts: Mapping[str, Tensor], title: str, notes: Sequence[str] = ()) -> "Image":
     """Samples in rows of five, each with one badge per judge below it.
 
     Args:
@@ -60,9 +58,7 @@ def contact_sheet(
         top = head + (index // COLUMNS) * cell
         page.paste(_picture(image, tile), (left, top))
         for place, (name, valid) in enumerate(verdicts.items()):
-            _badge(
-                draw, font, left + place * (_LINE + 6), top + tile + 4, judge_letter(name), bool(valid[index])
-            )
+            _badge(draw, font, left + place * (_LINE + 6), top + tile + 4, judge_letter(name), bool(valid[index]))
         draw.text((left + tile, top + tile + 6), f"{index + 1}", _MUTED, font=font, anchor="ra")
     return page
 
@@ -87,9 +83,7 @@ def neighbour_sheet(
     head = _GAP + _LINE * (1 + len(notes)) + _GAP
     margin = 110
     cell = 2 * tile + _LINE + 3 * _GAP
-    page, draw, font = _blank(
-        margin + min(NEIGHBOUR_COLUMNS, len(samples)) * (tile + _GAP), head + rows * cell
-    )
+    page, draw, font = _blank(margin + min(NEIGHBOUR_COLUMNS, len(samples)) * (tile + _GAP), head + rows * cell)
     _header(draw, font, title, notes)
     for row in range(rows):
         top = head + row * cell
@@ -116,9 +110,7 @@ def _picture(image: Tensor, side: int) -> "Image":
 
     array = image.permute(1, 2, 0).contiguous().cpu().numpy()
     picture = Image.fromarray(array).resize((side, side), Image.Resampling.BICUBIC)
-    ImageDraw.Draw(picture).rectangle(
-        (0, 0, side - 1, side - 1), outline=_FRAME
-    )  # white photographs end somewhere
+    ImageDraw.Draw(picture).rectangle((0, 0, side - 1, side - 1), outline=_FRAME)  # white photographs end somewhere
     return picture
 
 

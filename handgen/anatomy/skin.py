@@ -64,15 +64,21 @@ def shade_hand(frame: Frame, relief: Relief, p: HandParameters, noise: Tensor, f
     """Linear RGB of the hand, (B, 3, R, R).
 
     Args:
-        frame: the pixels. relief: the surface. p: skin and light. cover: silhouette 0..1, (B, R, R).
-        noise, fine: coarse random fields, (B, n, n), for blood and melanin.
+        frame: the pixels.
+        relief: the surface.
+        p: skin and light.
+        cover: silhouette 0..1, (B, R, R).
+        noise: coarse random fields, (B, n, n), for blood and melanin.
+        fine: coarse random fields, (B, n, n), for blood and melanin.
     """
     palmar = 1.0 - p.view
     diffuse, highlight = _shading(frame, relief.height, p)
     openness = _occlusion(relief, cover)
     uneven, spots = _mottling(noise, frame.resolution), _mottling(fine, frame.resolution)
     melanin = column(p.melanin * (1 - palmar * p.pallor))
-    melanin = melanin * (1.0 + column(0.05 * p.mottling) * spots) + relief.crease * column(0.1 + 0.28 * p.melanin.clamp(max=1.2))
+    melanin = melanin * (1.0 + column(0.05 * p.mottling) * spots) + relief.crease * column(
+        0.1 + 0.28 * p.melanin.clamp(max=1.2)
+    )
     blood = column(p.blood) * (1.0 + column(0.22 * p.mottling) * uneven + 0.7 * relief.tip)
     blood = blood + relief.crease * 0.32
     nail = relief.nail
@@ -81,7 +87,9 @@ def shade_hand(frame: Frame, relief: Relief, p: HandParameters, noise: Tensor, f
     light = column(p.ambient) * openness + column(1.0 - p.ambient) * diffuse * (0.35 + 0.65 * openness)
     gloss = highlight * (0.02 + 0.10 * nail) * openness
     channels = []
-    for base, m, b, bleed in zip(BASE_REFLECTANCE, MELANIN_ABSORPTION, BLOOD_ABSORPTION, (0.82, 1.04, 1.08), strict=True):
+    for base, m, b, bleed in zip(
+        BASE_REFLECTANCE, MELANIN_ABSORPTION, BLOOD_ABSORPTION, (0.82, 1.04, 1.08), strict=True
+    ):
         albedo = base * torch.exp(-(m * melanin + b * blood)) + SURFACE_REFLECTANCE
         channels.append(torch.addcmul(gloss, albedo, light.pow(bleed)))  # red light bleeds into the shadows of skin
     return torch.stack(channels, dim=1)
@@ -99,7 +107,9 @@ def paint_background(frame: Frame, p: HandParameters, noise: Tensor, cover: Tens
     return p.background.float()[:, :, None, None] * level[:, None]
 
 
-def add_sleeve(frame: Frame, rgb: Tensor, cover: Tensor, distance: Tensor, p: HandParameters, noise: Tensor) -> tuple[Tensor, Tensor]:
+def add_sleeve(
+    frame: Frame, rgb: Tensor, cover: Tensor, distance: Tensor, p: HandParameters, noise: Tensor
+) -> tuple[Tensor, Tensor]:
     """Cover the forearm with cloth where the parameters say so; returns colour (B, 3, R, R) and silhouette."""
     origin = torch.zeros_like(p.tilt)
     edge = frame.along(torch.tensor([[0.12, 1.0]]).double().expand_as(origin), origin) - column(p.sleeve_mm)

@@ -17,7 +17,8 @@ from handgen.results import Record, merge, read_records, write_json
 
 def known() -> list[str]:
     """Names of the comparisons: modules of this package with a function ``measure() -> list[Record]``."""
-    return sorted(item.name for item in pkgutil.iter_modules(_folder) if not item.name.startswith("_"))
+    names = (item.name for item in pkgutil.iter_modules(_folder))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def run(what: Sequence[str], into: Path) -> list[Record]:

@@ -13,8 +13,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from handgen.errors import UserError
+from handgen.precision import Compute, autocast
 from handgen.vae import losses
 from handgen.vae.fitted import FittedSamplers
+from handgen.vae.losses import Scale
 from handgen.vae.networks import Autoencoder, Norm, update_average
 from handgen.vae.objective import Likelihood, Objective
 from handgen.vae.samplers import SAMPLERS, Sampler
@@ -38,7 +40,8 @@ class VAE(LightningModule):
         loss = (NLL(x | z) + beta * warmup * KL(q(z | x) || N(0, I)) + detail) / D
 
     where NLL is one of the likelihoods of :mod:`handgen.vae.losses`: ``calibrated`` (sigma-VAE, Rybkin et al.
-    2021, arXiv:2006.13202), ``laplace`` (the same with an absolute error) or ``beta`` (squared error of unit
+    2021, arXiv:2006.13202), ``laplace`` (the same with an absolute error), ``pyramid`` (the same over frequency bands
+    and relative to each image's contrast) or ``beta`` (squared error of unit
     variance, beta-VAE, Higgins et al. 2017). Differences from those papers, numbered as in ``docs/vae.md``:
 
     1. The weight ``beta`` applies under every likelihood, and its default is below 1.
@@ -53,8 +56,8 @@ class VAE(LightningModule):
         max_width: most channels of any stage.
         norm: ``batch`` or ``group`` normalisation.
         blocks: residual blocks at each stage of 16x16 and below.
-        likelihood: ``calibrated``, ``laplace`` or ``beta``.
-        per_channel_scale: calibrate one scale for each colour channel (not with ``beta``).
+        likelihood: ``pyramid`` (calibrated over bands and contrasts), ``calibrated``, ``laplace`` or ``beta``.
+        scale: what shares a calibrated scale: the batch (``shared``), each ``channel`` or each ``image``.
         beta: weight of the KL term.
         kl_warmup_steps: optimiser steps over which the KL weight grows from 0.
         free_bits_nats: free allowance of each latent dimension, nats (Kingma et al. 2016, arXiv:1606.04934).
@@ -66,6 +69,8 @@ class VAE(LightningModule):
         lr_warmup_steps: optimiser steps of linear warm-up.
         lr_schedule: ``cosine`` to zero at the end of training, or ``constant``.
         channels_last: memory layout of images and weights; faster on CPUs and GPUs with tensor cores.
+        compute: number format of the training step's forward pass: ``auto`` takes bfloat16 where the hardware is
+            faster with it (`handgen.precision`), ``float32`` or ``bfloat16``.
         sampler: where :meth:`sample` draws latents by default, one of :data:`handgen.vae.samplers.SAMPLERS`.
         gmm_components: components of the ``gmm`` sampler.
         second_stage_kind: ``flow`` (flow matching) or ``vae`` (Dai and Wipf 2019) behind ``second_stage``.
@@ -81,7 +86,7 @@ class VAE(LightningModule):
         norm: Norm = "batch",
         blocks: int = 0,
         likelihood: Likelihood = "calibrated",
-        per_channel_scale: bool = False,
+        scale: Scale = "shared",
         beta: float = 0.2,
         kl_warmup_steps: int = 300,
         free_bits_nats: float = 0.0,
@@ -93,6 +98,7 @@ class VAE(LightningModule):
         lr_warmup_steps: int = 100,
         lr_schedule: Literal["cosine", "constant"] = "cosine",
         channels_last: bool = True,
+        compute: Compute = "auto",
         sampler: str = "gmm",
         gmm_components: int = 40,
         second_stage_kind: Literal["flow", "vae"] = "flow",
@@ -108,9 +114,7 @@ class VAE(LightningModule):
         if channels_last:
             self.networks = self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.networks).requires_grad_(False)
-        self.objective = Objective(
-            likelihood, per_channel_scale, beta, kl_warmup_steps, free_bits_nats, detail_weight
-        )
+        self.objective = Objective(likelihood, scale, beta, kl_warmup_steps, free_bits_nats, detail_weight)
         self.priors = FittedSamplers(latent_dim, gmm_components, second_stage_kind, second_stage_steps)
         self.eval_means: list[Tensor] = []
 
@@ -190,15 +194,11 @@ class VAE(LightningModule):
         Returns:
             ``mu`` and ``log_var``, (N, L) each, on the CPU.
         """
-        pairs = [
-            self.encode(chunk.to(self.device).float() / 255.0) for chunk in torch.split(images, batch_size)
-        ]
+        pairs = [self.encode(chunk.to(self.device).float() / 255.0) for chunk in torch.split(images, batch_size)]
         mu, log_var = (torch.cat(parts).cpu() for parts in zip(*pairs, strict=True))
         return mu, log_var
 
-    def samplers(
-        self, train_images: Tensor, names: Iterable[str] = SAMPLERS, seed: int = 0
-    ) -> dict[str, Sampler]:
+    def samplers(self, train_images: Tensor, names: Iterable[str] = SAMPLERS, seed: int = 0) -> dict[str, Sampler]:
         """Fit samplers to encoded training images.
 
         Args:
@@ -209,9 +209,7 @@ class VAE(LightningModule):
         Returns:
             Samplers by name.
         """
-        priors = dataclasses.replace(
-            self.priors, encoded=self.encode_images(train_images), seed=seed, fitted={}
-        )
+        priors = dataclasses.replace(self.priors, encoded=self.encode_images(train_images), seed=seed, fitted={})
         return {name: priors.get(name) for name in names}
 
     @torch.inference_mode(False)
@@ -249,7 +247,8 @@ class VAE(LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One step on ``batch["image"]``, float (B, 3, H, W) in [0, 1]."""
         image = self.layout(batch["image"])
-        recon, mu, log_var = self.networks(image)
+        with autocast(self.device, self.hparams["compute"]):
+            recon, mu, log_var = self.networks(image)
         terms = self.objective(recon, image, mu, log_var, self.global_step)
         self.log("train/loss", terms["total"], prog_bar=True)
         self.log("train/mse", (recon.detach() - image).square().mean())

@@ -71,9 +71,7 @@ class Encoder(nn.Module):
         blocks: residual blocks at each stage of 16x16 and below.
     """
 
-    def __init__(
-        self, image_size: int, latent_dim: int, width: int, max_width: int, norm: Norm, blocks: int
-    ) -> None:
+    def __init__(self, image_size: int, latent_dim: int, width: int, max_width: int, norm: Norm, blocks: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         incoming, side = 3, image_size
@@ -119,9 +117,7 @@ class Decoder(nn.Module):
         blocks: residual blocks at each stage of 16x16 and below.
     """
 
-    def __init__(
-        self, image_size: int, latent_dim: int, width: int, max_width: int, norm: Norm, blocks: int
-    ) -> None:
+    def __init__(self, image_size: int, latent_dim: int, width: int, max_width: int, norm: Norm, blocks: int) -> None:
         super().__init__()
         widths = stage_widths(image_size, width, max_width)[::-1]
         self.project = nn.Linear(latent_dim, widths[0] * 16)
@@ -169,9 +165,7 @@ class Autoencoder(nn.Module):
         self.encoder = Encoder(image_size, latent_dim, width, max_width, norm, blocks)
         self.decoder = Decoder(image_size, latent_dim, width, max_width, norm, blocks)
 
-    def forward(
-        self, image: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Encode, draw one posterior sample, decode.
 
         Args:

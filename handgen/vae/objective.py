@@ -8,7 +8,7 @@ from torch import Tensor
 
 from handgen.vae import losses
 
-Likelihood = Literal["beta", "calibrated", "laplace"]
+Likelihood = Literal["beta", "calibrated", "laplace", "pyramid"]
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,9 @@ class Objective:
     """``(NLL(x | z) + beta * warmup * KL(q(z | x) || N(0, I)) + detail_weight * detail) / D``.
 
     Attributes:
-        likelihood: ``calibrated``, ``laplace`` or ``beta``.
-        per_channel_scale: Calibrate one scale for each colour channel (not with ``beta``).
+        likelihood: ``calibrated``, ``laplace``, ``pyramid`` or ``beta``.
+        scale: What shares a calibrated scale: ``shared`` (the batch), ``channel`` or ``image`` (``calibrated`` and
+            ``laplace`` only).
         beta: Weight of the KL term.
         kl_warmup_steps: Optimiser steps over which the KL weight grows from 0.
         free_bits_nats: Free allowance of each latent dimension, nats.
@@ -25,15 +26,13 @@ class Objective:
     """
 
     likelihood: Likelihood
-    per_channel_scale: bool
+    scale: losses.Scale
     beta: float
     kl_warmup_steps: int
     free_bits_nats: float
     detail_weight: float
 
-    def __call__(
-        self, recon: Tensor, image: Tensor, mu: Tensor, log_var: Tensor, step: int
-    ) -> dict[str, Tensor]:
+    def __call__(self, recon: Tensor, image: Tensor, mu: Tensor, log_var: Tensor, step: int) -> dict[str, Tensor]:
         """All terms.
 
         Args:
@@ -60,8 +59,10 @@ class Objective:
         if self.likelihood == "beta":
             return losses.unit_gaussian_nll(recon, image)
         if self.likelihood == "laplace":
-            return losses.calibrated_laplace_nll(recon, image, self.per_channel_scale)
-        return losses.calibrated_gaussian_nll(recon, image, self.per_channel_scale)
+            return losses.calibrated_laplace_nll(recon, image, self.scale)
+        if self.likelihood == "pyramid":
+            return losses.calibrated_pyramid_nll(recon, image)
+        return losses.calibrated_gaussian_nll(recon, image, self.scale)
 
 
 def calibrated_detail(recon: Tensor, image: Tensor) -> Tensor:

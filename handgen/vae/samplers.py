@@ -66,9 +66,7 @@ class MixtureSampler:
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, self.means.shape[1], generator=generator)
         out = self.means[which]
-        for k in sorted(
-            set(which.tolist())
-        ):  # by component: gathering (count, L, L) factors would take gigabytes
+        for k in sorted(set(which.tolist())):  # by component: gathering (count, L, L) factors would take gigabytes
             rows = which == k
             out[rows] += noise[rows] @ self.scale_trils[k].T
         return out

@@ -39,9 +39,7 @@ def pictures(count: int, seed: int, mean: float = 0.5) -> Tensor:
     """Smooth random pictures of varying brightness, uint8 (count, 3, 16, 16)."""
     generator = torch.Generator().manual_seed(seed)
     coarse = mean + 0.12 * torch.randn(count, 3, 4, 4, generator=generator)
-    fine = torch.nn.functional.interpolate(coarse, 16) + 0.02 * torch.randn(
-        count, 3, 16, 16, generator=generator
-    )
+    fine = torch.nn.functional.interpolate(coarse, 16) + 0.02 * torch.randn(count, 3, 16, 16, generator=generator)
     return (fine.clamp(0, 1) * 255).to(torch.uint8)
 
 
@@ -107,9 +105,7 @@ def test_cost_per_valid_sample(judges: Judges) -> None:
 
 def test_cost_is_left_out_when_nothing_is_valid(judges: Judges) -> None:
     black = torch.zeros(50, 3, 16, 16, dtype=torch.uint8)
-    found = table(
-        evaluate_images({"x": black}, pictures(50, 0), pictures(50, 1), judges, costs={"x": Cost(1.0, 50)})
-    )
+    found = table(evaluate_images({"x": black}, pictures(50, 0), pictures(50, 1), judges, costs={"x": Cost(1.0, 50)}))
     assert found["x", "valid_rate/strictest"].value == 0.0
     assert ("x", "seconds_per_valid") not in found
 

@@ -25,9 +25,7 @@ from handgen.anatomy.metrics import (
         (750, 1000, 0.722, 0.776),
     ],
 )
-def test_wilson_interval_equals_published_figures(
-    successes: int, trials: int, low: float, high: float
-) -> None:
+def test_wilson_interval_equals_published_figures(successes: int, trials: int, low: float, high: float) -> None:
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=6e-4)
 
 

@@ -148,9 +148,7 @@ def test_decoder_calls_count_a_samplers_own(tmp_path: Path) -> None:
 def test_the_same_seed_draws_the_same_hands(tmp_path: Path) -> None:
     def rates(seed: int) -> list[tuple[str, float]]:
         measured = evaluate(tmp_path, seed=seed, samplers=["prior"]).measurements
-        return [
-            (m.metric, m.value) for m in measured if m.variant == "prior" and m.metric != "seconds_per_valid"
-        ]
+        return [(m.metric, m.value) for m in measured if m.variant == "prior" and m.metric != "seconds_per_valid"]
 
     first = rates(0)
     assert rates(0) == first

@@ -16,9 +16,7 @@ COUNTS = {"train_count": 10, "val_count": 4, "test_count": 6}
 
 
 def folder_data(root: Path, **settings: Any) -> HandsDataModule:
-    data = HandsDataModule(
-        "folder", folder=str(root), image_size=32, batch_size=4, shuffle_seed=3, **settings
-    )
+    data = HandsDataModule("folder", folder=str(root), image_size=32, batch_size=4, shuffle_seed=3, **settings)
     data.setup()
     return data
 
@@ -148,9 +146,7 @@ def test_augmentation_differs_between_images_and_epochs_and_repeats_with_the_see
     for epoch in (0, 1, 0):
         loader.sampler.set_epoch(epoch)
         runs.append(torch.cat([batch["image"] for batch in loader]))
-    assert len(torch.unique(runs[0].flatten(1), dim=0)) == len(
-        runs[0]
-    )  # all pictures of the folder are the same
+    assert len(torch.unique(runs[0].flatten(1), dim=0)) == len(runs[0])  # all pictures of the folder are the same
     assert not torch.equal(runs[0], runs[1])
     assert torch.equal(runs[0], runs[2])
 

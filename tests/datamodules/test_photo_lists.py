@@ -64,9 +64,7 @@ FIRST_TWELVE = [
         ({"age_min": 25, "age_max": 30}, lambda row: 25 <= int(row["age"]) <= 30),
     ],
 )
-def test_filters_keep_exactly_the_rows_that_they_name(
-    make_hands11k: Any, filters: dict[str, Any], passes: Any
-) -> None:
+def test_filters_keep_exactly_the_rows_that_they_name(make_hands11k: Any, filters: dict[str, Any], passes: Any) -> None:
     root = make_hands11k()
     expected = [row["imageName"] for row in rows_of(root) if passes(row)]
     assert [photo.path.name for photo in list_hands11k(root / "hands11k", filters)] == expected

@@ -66,8 +66,20 @@ def test_calibrated_gaussian_is_the_minimum_over_all_variances() -> None:
 def test_per_channel_scale_is_the_sum_of_the_channels() -> None:
     image, recon = torch.zeros(1, 2, 1, 1), torch.tensor([0.1, 0.2]).reshape(1, 2, 1, 1)
     expected = sum(0.5 * (math.log(2 * math.pi * e * e) + 1) for e in (0.1, 0.2))
-    nll = losses.calibrated_gaussian_nll(recon, image, per_channel=True)
+    nll = losses.calibrated_gaussian_nll(recon, image, scale="channel")
     assert nll.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_scale_for_each_image_weighs_relative_errors_equally() -> None:
+    # the mean of the two images own values, and gradients of one size for relative errors
+    recon = torch.tensor([0.1, 0.2]).reshape(2, 1, 1, 1).requires_grad_()
+    nll = losses.calibrated_gaussian_nll(recon, torch.zeros(2, 1, 1, 1), scale="image")
+    expected = sum(0.5 * (math.log(2 * math.pi * e * e) + 1) for e in (0.1, 0.2)) / 2
+    assert nll.item() == pytest.approx(expected, rel=1e-5)
+    nll.backward()
+    assert recon.grad is not None
+    relative = recon.grad * recon.detach()
+    assert relative[0].item() == pytest.approx(relative[1].item(), rel=1e-5)
 
 
 def test_calibrated_likelihoods_stay_finite_when_perfect() -> None:
@@ -98,3 +110,30 @@ def test_pyramid_ignores_a_constant_and_sees_a_checkerboard() -> None:
 def test_active_units_counts_the_dimensions_that_vary() -> None:
     means = torch.tensor([[0.0, 1.0, 0.05], [0.0, -1.0, -0.05]])  # variances 0, 2, 0.005
     assert losses.active_units(means).item() == 1
+
+
+def test_pyramid_bands_add_up_to_the_image() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    bands = losses.pyramid_bands(image)
+    rebuilt = bands[-1]
+    for band in reversed(bands[:-1]):
+        rebuilt = band + torch.nn.functional.interpolate(rebuilt, scale_factor=2.0)
+    assert torch.allclose(rebuilt, image, atol=1e-6)
+
+
+def test_pyramid_likelihood_on_hand_worked_numbers() -> None:
+    """A uniform error of 0.1 lives in the last band alone: its weighted mean square is 1/2 * 4 * 0.01 = 0.02."""
+    board = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(4, 4).expand(1, 3, 8, 8)
+    contrast = (float(board[0, 0].var()) + losses.LEAST_VARIANCE) / losses.TYPICAL_VARIANCE
+    shared = 0.02 / contrast + math.exp(2 * losses.MIN_LOG_SCALE)
+    expected = 0.5 * 192 * (math.log(shared) + math.log(2 * math.pi) + 1)
+    assert float(losses.calibrated_pyramid_nll(board + 0.1, board)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_pale_and_dark_hands_weigh_alike() -> None:
+    """The same relative error costs the same at half the contrast; a plain squared error would count a quarter."""
+    torch.manual_seed(0)
+    dark = torch.rand(1, 3, 16, 16)
+    errors = [float(losses.calibrated_pyramid_nll(x * 0.5, x)) for x in (dark, 0.5 * dark)]
+    plain = [float(losses.calibrated_gaussian_nll(x * 0.5, x)) for x in (dark, 0.5 * dark)]
+    assert abs(errors[0] - errors[1]) < 0.02 * abs(plain[0] - plain[1])

@@ -173,9 +173,7 @@ def test_resuming_is_exact(tmp_path: Path, every: int) -> None:
             "callbacks": callbacks,
         }
         data = Blobs()
-        data.all = blobs(8).repeat(
-            4, 1, 1, 1
-        )  # equal batches: where the data continue is the data module's affair
+        data.all = blobs(8).repeat(4, 1, 1, 1)  # equal batches: where the data continue is the data module's affair
         make_trainer(tmp_path, **settings).fit(module, data, ckpt_path=checkpoint)
         return module.state_dict()
 

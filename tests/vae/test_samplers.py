@@ -45,9 +45,7 @@ def off_ring(latents: Tensor) -> float:
 
 def test_gaussian_recovers_mean_and_covariance() -> None:
     tril = torch.tensor([[2.0, 0.0], [1.0, 0.5]])
-    data = (
-        torch.tensor([1.0, -1.0]) + torch.randn(20000, 2, generator=torch.Generator().manual_seed(0)) @ tril.T
-    )
+    data = torch.tensor([1.0, -1.0]) + torch.randn(20000, 2, generator=torch.Generator().manual_seed(0)) @ tril.T
     fitted = fit_gaussian(data)
     drawn = fitted.sample(20000, torch.Generator().manual_seed(1))
     torch.testing.assert_close(drawn.mean(0), torch.tensor([1.0, -1.0]), atol=0.06, rtol=0)
@@ -108,9 +106,7 @@ def test_second_stage_beats_the_standard_normal_on_a_ring(fit: Callable[..., Sam
 
 def test_reencode_returns_posterior_samples_of_training_images() -> None:
     mu = torch.tensor([[0.0, 0.0], [5.0, 5.0]])
-    drawn = fit_sampler("reencode", mu, torch.full((2, 2), -12.0)).sample(
-        200, torch.Generator().manual_seed(0)
-    )
+    drawn = fit_sampler("reencode", mu, torch.full((2, 2), -12.0)).sample(200, torch.Generator().manual_seed(0))
     assert torch.cdist(drawn, mu).min(1).values.max() < 0.05
     assert 60 < (drawn[:, 0] > 2.5).sum() < 140
 

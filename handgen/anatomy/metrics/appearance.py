@@ -66,9 +66,7 @@ def srgb_to_lab(image: Tensor) -> Tensor:
     xyz = torch.einsum("ij,bj...->bi...", image.new_tensor(_LINEAR_TO_XYZ), linear)
     white = image.new_tensor(_WHITE_D65).view(1, 3, *([1] * (image.dim() - 2)))
     ratio = xyz / white
-    cube = torch.where(
-        ratio > _LAB_KNEE, ratio.clamp_min(_LAB_KNEE) ** (1 / 3), ratio / (3 * (6 / 29) ** 2) + 4 / 29
-    )
+    cube = torch.where(ratio > _LAB_KNEE, ratio.clamp_min(_LAB_KNEE) ** (1 / 3), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = cube.unbind(dim=1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
 
@@ -154,9 +152,7 @@ def otsu_threshold(values: Tensor, bins: int = 128) -> Tensor:
     flat = values.flatten(1)
     top = flat.max(dim=1, keepdim=True).values.clamp_min(1e-6)
     slots = (flat / top * bins).long().clamp(0, bins - 1)
-    counts = torch.zeros(flat.shape[0], bins, device=flat.device).scatter_add_(
-        1, slots, torch.ones_like(flat)
-    )
+    counts = torch.zeros(flat.shape[0], bins, device=flat.device).scatter_add_(1, slots, torch.ones_like(flat))
     share = counts / flat.shape[1]
     below = share.cumsum(dim=1)
     mean = (share * torch.arange(bins, device=flat.device)).cumsum(dim=1)

@@ -94,9 +94,7 @@ def neighbour_radii(features: Tensor, k: int = 5) -> Tensor:
     if features.shape[0] <= k:
         raise ValueError(f"the {k}-th neighbour needs more than {k} points, got {features.shape[0]}")
     # k + 1 smallest, since every point is its own nearest neighbour at distance 0.
-    parts = [
-        _exact_distance(part, features).kthvalue(k + 1, dim=1).values for part in torch.split(features, CHUNK)
-    ]
+    parts = [_exact_distance(part, features).kthvalue(k + 1, dim=1).values for part in torch.split(features, CHUNK)]
     return torch.cat(parts)
 
 

@@ -1,0 +1,33 @@
+"""When to compute in bfloat16: where the hardware multiplies it faster than float32, and nowhere else."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+Compute = Literal["auto", "float32", "bfloat16"]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether there are matrix units for bfloat16: AMX on a CPU, any CUDA GPU that torch says has them.
+
+    On a CPU without AMX the conversions cost more than they gain.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.12 or so
+    return device.type == "cpu" and bool(capabilities.get("amx_bf16", False))
+
+
+def autocast(device: torch.device, compute: Compute) -> AbstractContextManager[None]:
+    """Mixed precision for the forward pass of a training step; weights, losses and evaluation stay float32.
+
+    Args:
+        device: where the step runs.
+        compute: ``auto`` chooses bfloat16 where it is faster; the others force one.
+    """
+    bfloat16 = compute == "bfloat16" or (compute == "auto" and multiplies_bfloat16(device))
+    context: AbstractContextManager[None] = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+    return context
