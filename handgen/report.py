@@ -1,4 +1,4 @@
-"""``make report``: the tables of README.md and docs/ are written from the committed records, never by hand.
+"""``make report``: the tables and pictures of README.md and docs/ come from records and runs, never by hand.
 
 A table stands between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->``:
 `handgen.report_tables` says what it holds.
@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from handgen.errors import UserError
+from handgen.figures import write_figures
 from handgen.report_tables import TABLES, Table
 from handgen.results import Record, merge_results, read_records
 
@@ -31,7 +32,7 @@ def write_report(paths: Sequence[str | Path] = (), root: Path | None = None) -> 
         root: Root of the checkout; the working directory by default.
 
     Returns:
-        The files whose text changed.
+        The pages whose text changed, and the pictures.
 
     Raises:
         UserError: A path holds no results, or a page names an unknown table.
@@ -42,7 +43,8 @@ def write_report(paths: Sequence[str | Path] = (), root: Path | None = None) -> 
         raise UserError("no README.md or docs/ here: `handgen report` is for the root of a checkout")
     records = merge_results(paths, root / RESULTS / "results.json")
     records += read_records(root / RESULTS / "bench.json")
-    return [page for page in pages if _rewrite(page, records)]
+    figures = write_figures(paths, root, records)
+    return [page for page in pages if _rewrite(page, records)] + figures
 
 
 def _rewrite(page: Path, records: Sequence[Record]) -> bool:

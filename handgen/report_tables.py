@@ -73,30 +73,56 @@ def _allows(names: tuple[str, ...], name: str) -> bool:
 
 
 VALIDITY = {
-    "valid_rate/judge_a": "judge A",
+    "valid_rate/judge_a": "valid: judge A",
     "valid_rate/judge_b": "judge B",
     "valid_rate/geometric": "geometric",
     "valid_rate/strictest": "strictest",
 }
-VARIETY = {"coverage": "coverage", "density": "density", "kid": "KID (judge B)", "novelty": "novelty"}
-APPEARANCE = {"sharpness": "sharpness", "skin": "skin", "orientation": "orientation"}
-COST = {"decoder_calls_per_valid": "decoder calls per valid", "seconds_per_valid": "seconds per valid"}
-VAES = ("vae", "vae_128", "vae_hands11k", "vae_folder")
+QUALITY = {"coverage": "coverage", "kid": "KID (judge B)", "sharpness": "sharpness"}
+MORE = {
+    "density": "density",
+    "novelty": "novelty",
+    "skin": "skin",
+    "orientation": "upright",
+    "decoder_calls_per_valid": "decoder calls per valid",
+    "seconds_per_valid": "seconds per valid",
+}
+VAES = ("vae", "vae_hands11k", "vae_128", "vae_folder")
+SOURCES = ("heldout", "reconstruction", "reencode", "second_stage", "gmm", "gaussian", "temperature_0.8", "prior")
+JUDGES = ("judge_a", "judge_b", "judge_keypoints")
+KINDS = (
+    "missing", "extra", "fused", "short", "long", "no_thumb", "two_thumbs", "detached", "misplaced", "forked", "bent",
+    "blob",
+)  # fmt: skip
+BLURS = ("none", "mild", "strong")
 
 TABLES: dict[str, Table] = {
-    # The share of unselected samples that each judge takes for a valid hand, and what one valid sample costs.
-    "vae": Table(columns={**VALIDITY, **COST}, experiments=VAES),
-    # How varied and how real the samples look.
-    "vae_quality": Table(columns={**VARIETY, **APPEARANCE}, experiments=VAES),
-    # How far the judges themselves can be trusted.
+    # The share of unselected samples that each judge takes for a valid hand, how varied and how sharp they are.
+    "vae": Table(columns={**VALIDITY, **QUALITY}, experiments=VAES, variants=SOURCES),
+    # What else is measured of them.
+    "vae_more": Table(columns=MORE, experiments=VAES, variants=SOURCES),
+    # How far the judges themselves can be trusted, by blur.
     "judges": Table(
         columns={
             "specificity": "valid accepted",
-            "sensitivity/all": "malformed caught",
-            "real_false_alarm": "real hands refused",
-            "real_planted_caught": "planted caught",
+            "sensitivity/gross": "gross kinds caught",
+            "sensitivity/all": "all kinds caught",
         },
-        experiments=("judge_a", "judge_b", "judge_keypoints", "geometric"),
+        row_heads=("judge", "data", "blur"),
+        experiments=JUDGES,
+        variants=BLURS,
+    ),
+    "judges_by_kind": Table(
+        columns={f"sensitivity/{kind}": kind.replace("_", " ") for kind in KINDS},
+        row_heads=("judge", "data", "blur"),
+        experiments=JUDGES,
+        variants=BLURS,
+    ),
+    "judges_photographs": Table(
+        columns={"real_false_alarm": "called malformed although right", "real_planted_caught": "planted fault caught"},
+        row_heads=("judge", "data", "photographs"),
+        experiments=JUDGES,
+        variants=("intact", "restored", "removed", "duplicated", "all"),
     ),
     # Our speed beside a reference implementation on the same machine; the unit stands in `variant`.
     "bench": Table(

@@ -42,7 +42,7 @@ def measure_size(size: int) -> list[Record]:
     reference = 2 * CHUNK / median(b for _, b in rounds)
     name = f"renderer_{size}"
     return [
-        Record("bench", "synthetic", "images/s on all cores", f"{name}/ours", ours, n=ROUNDS),
-        Record("bench", "synthetic", "images/s on one thread", f"{name}/reference", reference, n=ROUNDS),
-        Record("bench", "synthetic", "", f"{name}/ratio", ours / reference, n=ROUNDS),
+        Record("bench", "synthetic", "images/s", f"{name}/ours", ours, n=ROUNDS),
+        Record("bench", "synthetic", "images/s", f"{name}/reference", reference, n=ROUNDS),
+        Record("bench", "synthetic", "images/s", f"{name}/ratio", ours / reference, n=ROUNDS),
     ]

@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from handgen.precision import autocast
 from handgen.results import Record
 from handgen.vae import VAE
 from handgen.vae.losses import linear_warmup
@@ -89,7 +90,8 @@ def seconds_in_a_loop(module: VAE, data: Batches) -> float:
     )
     for step, batch in enumerate(DataLoader(data, batch_size=None)):
         image = module.layout(batch["image"])
-        recon, mu, log_var = networks(image)
+        with autocast(module.device, settings["compute"]):
+            recon, mu, log_var = networks(image)
         loss = module.objective(recon, image, mu, log_var, step)["total"]
         optimiser.zero_grad()
         torch.autograd.backward(loss)
@@ -135,7 +137,7 @@ def measure(
         Record(
             experiment=EXPERIMENT,
             dataset="synthetic",
-            variant="ours/reference" if name == "ratio" else unit,
+            variant=unit,
             metric=f"vae_step/{name}",
             value=median(values),
             low=min(values),

@@ -11,8 +11,8 @@ from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G, B in luma (ITU-R BT.601)."""
-ITA_RANGE = (-60.0, 80.0)  # see below
-"""Individual typology angles of human skin, degrees (hands.md section 7; Chardon 1991 for the angle)."""
+ITA_RANGE = (-90.0, 85.0)
+"""Individual typology angles of human skin, degrees (Chardon 1991): from Monk skin tone 10 (-84) to 1 (83)."""
 A_RANGE = (3.0, 25.0)
 B_RANGE = (3.0, 30.0)
 _WHITE_D65 = (0.95047, 1.0, 1.08883)
