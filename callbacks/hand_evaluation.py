@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -65,8 +65,7 @@ def load_judges() -> Mapping[str, Judge]:
     """The judges that come with handgen (imported late: their weights are read from disk)."""
     from handgen.anatomy.judges import load_judges as load
 
-    judges: Mapping[str, Judge] = load()
-    return judges
+    return cast(Mapping[str, Judge], load())
 
 
 class HandEvaluation(Callback):

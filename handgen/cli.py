@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from handgen import __version__
 from handgen.errors import UserError
@@ -98,12 +99,14 @@ def dispatch(words: list[str]) -> int:
 
 
 def report(words: list[str]) -> int:
-    """Merge the given runs' results into the committed records and rewrite the tables."""
+    """Merge the given runs' results into the committed records; rewrite tables and pictures."""
+    from handgen.figures import write_figures
     from handgen.report import write_report
 
     parser = argparse.ArgumentParser("handgen report", description=report.__doc__)
     parser.add_argument("runs", nargs="*", help="run folders or result.json files to add to the committed records")
-    for path in write_report(parser.parse_args(words).runs):
+    runs = parser.parse_args(words).runs
+    for path in [*write_report(runs), *write_figures(runs, Path.cwd())]:
         print(f"wrote {path}")
     return 0
 

@@ -9,21 +9,22 @@ from pathlib import Path
 from handgen.results import Record, read_records
 
 FOLDER = Path("docs", "images")
+RESULTS = Path("experiments", "results")
 SHEETS = ("contact_sheet", "neighbours")
 HEADLINE = {"judge_a": "judge A", "judge_b": "judge B", "geometric": "geometric"}
 
 
-def write_figures(paths: Sequence[str | Path], root: Path, records: Sequence[Record]) -> list[Path]:
+def write_figures(paths: Sequence[str | Path], root: Path) -> list[Path]:
     """Draw what code and records can draw, and copy the sheets of the given runs.
 
     Args:
         paths: run folders; the sheets of a run replace those of an earlier run of the same experiment.
-        root: root of the checkout.
-        records: all committed records.
+        root: root of the checkout, with the committed records.
 
     Returns:
         The files written.
     """
+    records = read_records(root / RESULTS / "results.json")
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     written = [draw_hands(folder / "hands.png"), draw_malformed(folder / "malformed.png")]

@@ -16,8 +16,8 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     On a CPU without AMX the conversions cost more than they gain.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.12 or so
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.12 or so
     return device.type == "cpu" and bool(capabilities.get("amx_bf16", False))
 
 

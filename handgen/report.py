@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from handgen.errors import UserError
-from handgen.figures import write_figures
 from handgen.report_tables import TABLES, Table
 from handgen.results import Record, merge_results, read_records
 
@@ -32,7 +31,7 @@ def write_report(paths: Sequence[str | Path] = (), root: Path | None = None) -> 
         root: Root of the checkout; the working directory by default.
 
     Returns:
-        The pages whose text changed, and the pictures.
+        The pages whose text changed.
 
     Raises:
         UserError: A path holds no results, or a page names an unknown table.
@@ -43,8 +42,7 @@ def write_report(paths: Sequence[str | Path] = (), root: Path | None = None) -> 
         raise UserError("no README.md or docs/ here: `handgen report` is for the root of a checkout")
     records = merge_results(paths, root / RESULTS / "results.json")
     records += read_records(root / RESULTS / "bench.json")
-    figures = write_figures(paths, root, records)
-    return [page for page in pages if _rewrite(page, records)] + figures
+    return [page for page in pages if _rewrite(page, records)]
 
 
 def _rewrite(page: Path, records: Sequence[Record]) -> bool:

@@ -104,9 +104,9 @@ TABLES: dict[str, Table] = {
     # How far the judges themselves can be trusted, by blur.
     "judges": Table(
         columns={
-            "specificity": "valid accepted",
+            "sensitivity/valid": "valid accepted",
             "sensitivity/gross": "gross kinds caught",
-            "sensitivity/all": "all kinds caught",
+            "specificity": "all kinds caught",
         },
         row_heads=("judge", "data", "blur"),
         experiments=JUDGES,

@@ -89,8 +89,8 @@ class JudgeTraining(LightningModule):
         self.measurements = reliability(self._take())
         found = {(m.metric, m.variant): m.value for m in self.measurements}
         self.judge.sensitivity, self.judge.specificity = (
+            found["sensitivity/valid", "mild"],
             found["specificity", "mild"],
-            found["sensitivity/all", "mild"],
         )
         if not self.trainer.is_global_zero:
             return

@@ -33,20 +33,22 @@ def reliability(held_out: dict[str, Tensor]) -> list[Measurement]:
             int64 (M,) index into `PLANTED` and ``photo_score`` (M,).
 
     Returns:
-        ``specificity`` (share of valid hands accepted), ``sensitivity/KIND``, ``sensitivity/gross`` and
-        ``sensitivity/all`` (share of malformed hands caught) with the blur as variant; ``real_false_alarm`` and
-        ``real_planted_caught`` with what was done to the photograph as variant.
+        ``sensitivity/valid`` (share of valid hands accepted), ``sensitivity/KIND`` and ``sensitivity/gross`` (share of
+        malformed hands caught) and ``specificity`` (the same of all kinds) with the blur as variant;
+        ``real_false_alarm`` and ``real_planted_caught`` with what was done to the photograph as variant.
     """
     kind, found = held_out["kind"], []
     gross = torch.isin(kind, torch.tensor([KINDS.index(name) for name in GROSS]))
     for blur in BLURS:
         accepted = held_out[f"score/{blur}"] > 0
         if (kind == VALID).any():
-            found.append(_measured("specificity", blur, accepted[kind == VALID]))
+            found.append(_measured("sensitivity/valid", blur, accepted[kind == VALID]))
         groups = {name: kind == index for index, name in enumerate(KINDS) if index != VALID}
-        for name, rows in {**groups, "gross": gross, "all": kind != VALID}.items():
+        for name, rows in {**groups, "gross": gross}.items():
             if rows.any():
                 found.append(_measured(f"sensitivity/{name}", blur, ~accepted[rows]))
+        if (kind != VALID).any():
+            found.append(_measured("specificity", blur, ~accepted[kind != VALID]))
     if "planted" in held_out:
         found += _photographs(held_out["planted"], held_out["photo_score"] > 0)
     return found

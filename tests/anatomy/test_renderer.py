@@ -89,21 +89,18 @@ def test_labels_count_what_is_there() -> None:
 def test_every_malformation_changes_the_picture(kind: str) -> None:
     valid, malformed = render_hands(range(16)), render_hands(range(16), kinds=(kind,))
     changed = (valid.mask.float() - malformed.mask.float()).abs().mean(dim=(1, 2, 3)) / 255
-    assert changed.min() > 0.001 and changed.mean() > 0.008, "nobody could see it"
+    assert changed.min() > 0.001 and changed.mean() > 0.005, "nobody could see it"
     assert malformed.mask.float().mean() < 0.6 * 255, "the hand fills the frame"
 
 
 def test_skin_covers_the_range_of_people() -> None:
-    draws = Draws(range(256), 0)
-    parameters = sample_parameters(draws)
-    lightest, darkest = int(parameters.melanin.argmin()), int(parameters.melanin.argmax())
-    hands = render_hands([lightest, darkest])
+    hands = render_hands(range(128), size=32)
     angles = []
     for image, mask in zip(hands.image, hands.mask, strict=True):
         median = image.float()[:, mask[0] > 250].median(dim=1).values / 255
-        lab = srgb_to_lab(median[None, :, None, None])
-        angles.append(float(typology_angle(lab).flatten()[0]))
-    assert angles[0] > 40 and angles[1] < -50
+        angles.append(float(typology_angle(srgb_to_lab(median[None, :, None, None])).flatten()[0]))
+    assert max(angles) > 60
+    assert min(angles) < -55
 
 
 def test_joint_angles_stay_in_published_ranges() -> None:

@@ -76,7 +76,7 @@ def test_synthetic_splits_are_disjoint_and_do_not_depend_on_each_others_size() -
 
 
 def test_synthetic_images_and_metadata_are_the_renderers() -> None:
-    data = HandsDataModule(image_size=16, seed=5, kinds=("valid", "missing"), **COUNTS)
+    data = HandsDataModule(image_size=16, seed=5, kinds=("valid", "missing"), upright=False, **COUNTS)
     data.setup()
     index = torch.tensor(data.metadata("val")["index"])
     hands = handgen.anatomy.render_hands(index, seed=5, size=16, kinds=("valid", "missing"))
