@@ -171,7 +171,8 @@ class HandEvaluation(Callback):
             pages = write_sheets(folder, name, item.images[:SHOWN], reference, train, judges, measured)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
-                    logger.log_image("eval/sheets", [str(page) for page in pages], caption=[p.stem for p in pages])
+                    for page in pages:  # one key each: wandb wants the images of one key to be of one size
+                        logger.log_image(f"eval/sheets/{page.stem}", [str(page)])
 
 
 def write_sheets(
