@@ -1,0 +1,68 @@
+"""Labelled hands for the judges: labels are the renderer's, halves do not meet, photographs are balanced."""
+
+import torch
+
+from handgen.anatomy import KINDS, render_hands
+from handgen.anatomy.judge_reliability import PLANTED
+from handgen.datamodules.judged import MIXED_KINDS, JudgedHandsDataModule
+from handgen.datamodules.planted import PlantedPhotographs
+from handgen.datamodules.rendered import FIRST_INDEX
+
+COUNTS = {"train_count": 24, "val_count": 6, "test_count": 6}
+
+
+def judged(**settings) -> JudgedHandsDataModule:
+    return JudgedHandsDataModule(image_size=32, batch_size=4, photographs="no", **COUNTS, **settings)
+
+
+def test_labels_are_the_renderers() -> None:
+    hands = judged(seed=3).hands("val")
+    truth = render_hands(torch.arange(6) + FIRST_INDEX["val"], seed=3, size=32, kinds=MIXED_KINDS)
+    batch = hands.__getitems__(range(6))
+    assert torch.equal(batch["image"], truth.image)
+    assert torch.equal(batch["mask"], truth.mask)
+    assert torch.equal(batch["kind"], truth.kind)
+    assert torch.equal(batch["visible"], truth.visible)
+    assert torch.allclose(batch["keypoints"], truth.keypoints, atol=1e-4)
+
+
+def test_halves_share_no_hand() -> None:
+    first, second = (judged(half=half).hands("train").pixels for half in ("first", "second"))
+    assert len(first) == len(second) == 12
+    assert not any(torch.equal(a, b) for a in first for b in second)
+
+
+def test_batches_are_float_on_the_device_and_whole() -> None:
+    data = judged()
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+    assert batch["image"].shape == (4, 3, 32, 32)
+    assert batch["image"].dtype == torch.float32
+    assert float(batch["image"].max()) <= 1
+    assert len(data.train_dataloader()) == 6
+
+
+def test_two_fifths_are_valid() -> None:
+    assert MIXED_KINDS.count("valid") / len(MIXED_KINDS) == 0.4
+    assert set(MIXED_KINDS) == set(KINDS)
+
+
+def photographs() -> PlantedPhotographs:
+    planted = torch.tensor([PLANTED.index(name) for name in ("intact", "removed", "duplicated", "restored")] * 3)
+    pixels = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 4, 8, 8).contiguous()
+    return PlantedPhotographs(pixels, planted, torch.arange(12) // 4)
+
+
+def test_photographs_alternate_healthy_and_malformed() -> None:
+    data = photographs()
+    batch = data.balanced(torch.arange(6))
+    assert batch["_valid"].tolist() == [True, False] * 3
+    kinds = data.planted[batch["image"][:, 0, 0, 0].long()]
+    healthy = torch.isin(kinds, torch.tensor([PLANTED.index("intact"), PLANTED.index("restored")]))
+    assert torch.equal(healthy, batch["_valid"])
+    assert torch.equal(data.balanced(torch.arange(6))["image"], batch["image"])
+
+
+def test_halves_of_photographs_share_no_subject() -> None:
+    first, second = photographs().half("first"), photographs().half("second")
+    assert not set(first.subject.tolist()) & set(second.subject.tolist())
+    assert len(first) + len(second) == 12
