@@ -10,7 +10,8 @@ from handgen.results import Record, read_records
 
 FOLDER = Path("docs", "images")
 RESULTS = Path("experiments", "results")
-SHEETS = ("contact_sheet", "neighbours")
+SHEETS = ("contact_sheet_second_stage", "contact_sheet_reconstruction", "neighbours_second_stage")
+"""The sheets that the pages show; a run has one of each kind for every sampler."""
 HEADLINE = {"judge_a": "judge A", "judge_b": "judge B", "geometric": "geometric"}
 
 
@@ -60,11 +61,11 @@ def draw_malformed(path: Path) -> Path:
 
 
 def copy_sheets(run: Path, folder: Path) -> list[Path]:
-    """Copy a run's contact and neighbour sheets as EXPERIMENT_SHEET.png."""
+    """Copy those of a run's sheets that the pages show, as EXPERIMENT_SHEET.png."""
     records = read_records(run / "result.json") if run.is_dir() else []
     experiment = records[0].experiment if records else run.parent.name
     copied = []
-    for sheet in sorted(path for name in SHEETS for path in run.glob(f"**/{name}_*.png")):
+    for sheet in sorted(path for name in SHEETS for path in run.glob(f"{name}.png")):
         target = folder / f"{experiment}_{sheet.name}"
         shutil.copyfile(sheet, target)
         copied.append(target)
