@@ -21,6 +21,8 @@ ABSENT = "-"
 # 97.5% quantiles of Student's t for 1, 2, ... degrees of freedom; the normal one beyond.
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 NORMAL = 1.96
+SHARES = ("valid_rate", "coverage", "skin", "orientation", "precision", "recall", "sensitivity", "specificity", "real_")
+"""Metrics, by their beginnings, that are shares of something."""
 
 
 def write_report(paths: Sequence[str | Path] = (), root: Path | None = None) -> list[Path]:
@@ -88,8 +90,9 @@ def render(table: Table, records: Sequence[Record]) -> str:
 def pool(records: Sequence[Record]) -> Record:
     """One record for the same figure measured with several seeds.
 
-    The value is the mean over seeds and the interval Student's 95% interval of that mean; a single record
-    keeps its own interval.
+    The value is the mean over seeds. The interval is the wider of two: Student's 95% interval of that mean, and the
+    mean interval of the single records (seeds that agree, or that share their test images, prove no more than those).
+    A single record keeps its own interval; a share stays within [0, 1].
 
     Args:
         records: At least one record of one figure.
@@ -101,9 +104,14 @@ def pool(records: Sequence[Record]) -> Record:
     freedom = len(values) - 1
     quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else NORMAL
     half = quantile * statistics.stdev(values) / len(values) ** 0.5
+    own = [(r.high - r.low) / 2 for r in records if r.low is not None and r.high is not None]
+    half = max(half, statistics.fmean(own)) if own else half
+    low, high = mean - half, mean + half
+    if records[0].metric.startswith(SHARES):
+        low, high = max(low, 0.0), min(high, 1.0)
     seeds = sorted({seed for record in records for seed in record.seeds})
     count = sum(record.n or 0 for record in records) or None
-    return replace(records[0], value=mean, low=mean - half, high=mean + half, seeds=seeds, n=count)
+    return replace(records[0], value=mean, low=low, high=high, seeds=seeds, n=count)
 
 
 def cell(record: Record) -> str:

@@ -69,10 +69,17 @@ def test_a_table_has_intervals_order_published_figures_and_sources() -> None:
 
 def test_seeds_are_pooled_with_students_interval() -> None:
     # Mean 2, standard deviation 1, t(2) = 4.303: half width 4.303 / sqrt(3) = 2.4843.
-    pooled = pool([replace(ONE, value=float(value), seeds=[value]) for value in (1, 2, 3)])
+    pooled = pool([replace(ONE, metric="kid", value=float(value), seeds=[value]) for value in (1, 2, 3)])
     assert (pooled.value, pooled.seeds, pooled.n) == (2.0, [1, 2, 3], 300)
     assert pooled.low == pytest.approx(2 - 2.4843, abs=1e-3)
     assert cell(pooled) == "2.00 [-0.484, 4.48]"
+
+
+def test_seeds_that_agree_prove_no_more_than_one_and_shares_stay_shares() -> None:
+    same = pool([replace(ONE, seeds=[seed]) for seed in (1, 2, 3)])
+    assert (same.low, same.high) == pytest.approx((0.4, 0.6))
+    apart = pool([replace(ONE, value=value, seeds=[0]) for value in (0.1, 0.9)])
+    assert (apart.low, apart.high) == (0.0, 1.0)
 
 
 def test_runs_that_differ_in_their_seed_share_a_footnote() -> None:
