@@ -62,16 +62,17 @@ class PlantedPhotographs(Dataset[Batch]):
             numbers: (B,) non-negative integers; the same number always picks the same photograph.
 
         Returns:
-            ``image`` uint8 (B, 3, H, W), ``_mask`` uint8 (B, 1, H, W), ``_valid`` bool (B,). The mask of a malformed
-            one is that of its intact original.
+            ``image`` uint8 (B, 3, H, W), ``_mask`` uint8 (B, 1, H, W), ``_valid`` bool (B,), ``_planted`` int64 (B,),
+            index into `PLANTED`. The mask of a malformed one is that of its intact original.
         """
         turn = torch.arange(len(numbers)) % 2 == 0
         if not len(self.malformed):
             turn = torch.ones_like(turn)
         good = self.healthy[numbers * 31 % len(self.healthy)]
         bad = self.malformed[numbers * 17 % len(self.malformed)] if len(self.malformed) else good
-        pixels = self.pixels[torch.where(turn, good, bad)]
-        return {"image": pixels[:, :3], "_mask": pixels[:, 3:], "_valid": turn}
+        rows = torch.where(turn, good, bad)
+        pixels = self.pixels[rows]
+        return {"image": pixels[:, :3], "_mask": pixels[:, 3:], "_valid": turn, "_planted": self.planted[rows]}
 
 
 def open_planted(size: int, split: str, data_root: Path, cache_dir: Path) -> PlantedPhotographs:
