@@ -11,14 +11,17 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from handgen.anatomy.judge_reliability import PLANTED
+from handgen.anatomy.judge_reliability import HEALTHY, PLANTED
 from handgen.anatomy.photo_edits import edit_photograph
 from handgen.datamodules.hand_crop import hand_mask
 from handgen.datamodules.hands import HandsDataModule
 
 Batch = dict[str, Tensor]
 COPIES = {"train": 4, "val": 1, "test": 1}
-"""Edited copies of each kind that are made of one photograph that shows its fingers apart."""
+"""Edited copies of each kind that are made of one photograph, where its fingers allow the edit."""
+HEALTHY_TURNS = ("intact", "intact", *(name for name in HEALTHY if name != "intact"))
+"""Half of the healthy photographs of a batch are untouched ones."""
+MALFORMED_TURNS = tuple(name for name in PLANTED if name not in HEALTHY)
 
 
 class PlantedPhotographs(Dataset[Batch]):
@@ -34,8 +37,7 @@ class PlantedPhotographs(Dataset[Batch]):
         self.pixels = pixels
         self.planted = planted
         self.subject = subject
-        healthy = (planted == PLANTED.index("intact")) | (planted == PLANTED.index("restored"))
-        self.healthy, self.malformed = healthy.nonzero()[:, 0], (~healthy).nonzero()[:, 0]
+        self.rows = {name: (planted == index).nonzero()[:, 0] for index, name in enumerate(PLANTED)}
 
     def __len__(self) -> int:
         """Return the number of photographs."""
@@ -56,7 +58,7 @@ class PlantedPhotographs(Dataset[Batch]):
         return PlantedPhotographs(self.pixels[rows], self.planted[rows], self.subject[rows])
 
     def balanced(self, numbers: Tensor) -> Batch:
-        """One photograph for each of B numbers: alternately a healthy one and a malformed one.
+        """One photograph for each of B numbers: alternately a healthy one and a malformed one, their kinds in turn.
 
         Args:
             numbers: (B,) non-negative integers; the same number always picks the same photograph.
@@ -66,13 +68,19 @@ class PlantedPhotographs(Dataset[Batch]):
             index into `PLANTED`. The mask of a malformed one is that of its intact original.
         """
         turn = torch.arange(len(numbers)) % 2 == 0
-        if not len(self.malformed):
-            turn = torch.ones_like(turn)
-        good = self.healthy[numbers * 31 % len(self.healthy)]
-        bad = self.malformed[numbers * 17 % len(self.malformed)] if len(self.malformed) else good
+        good, bad = self._take_turns(HEALTHY_TURNS, numbers), self._take_turns(MALFORMED_TURNS, numbers)
+        turn |= bad < 0
         rows = torch.where(turn, good, bad)
         pixels = self.pixels[rows]
         return {"image": pixels[:, :3], "_mask": pixels[:, 3:], "_valid": turn, "_planted": self.planted[rows]}
+
+    def _take_turns(self, kinds: Sequence[str], numbers: Tensor) -> Tensor:
+        """Rows (B,) of photographs of each kind in turn, by numbers (B,); -1 where there is none of any kind."""
+        groups = [self.rows[kind] for kind in kinds if len(self.rows[kind])]
+        if not groups:
+            return torch.full_like(numbers, -1)
+        within = numbers // len(groups) * 31
+        return torch.stack([group[within % len(group)] for group in groups]).gather(0, numbers[None] % len(groups))[0]
 
 
 def open_planted(size: int, split: str, data_root: Path, cache_dir: Path) -> PlantedPhotographs:
@@ -99,15 +107,15 @@ def open_planted(size: int, split: str, data_root: Path, cache_dir: Path) -> Pla
         picture = image.permute(1, 2, 0).numpy()
         mask = hand_mask(picture)
         for kind, edited in _versions(picture, mask, row, COPIES[split]):
-            pixels.append(torch.from_numpy(np.dstack([edited, mask.astype(np.uint8) * 255])).permute(2, 0, 1))
+            large = torch.from_numpy(np.dstack([edited, mask.astype(np.uint8) * 255])).permute(2, 0, 1)
+            pixels.append(F.avg_pool2d(large.float(), 2).round().to(torch.uint8))
             planted.append(PLANTED.index(kind))
             subject.append(name)
-    small = F.avg_pool2d(torch.stack(pixels).float(), 2).round().to(torch.uint8)
-    return PlantedPhotographs(small, torch.tensor(planted), torch.tensor(subject))
+    return PlantedPhotographs(torch.stack(pixels), torch.tensor(planted), torch.tensor(subject))
 
 
 def _versions(picture: np.ndarray, mask: np.ndarray, row: int, copies: int) -> list[tuple[str, np.ndarray]]:
-    """The photograph itself and its edited copies (none where fingers cannot be told apart)."""
+    """The photograph itself and its edited copies (those that its fingers allow)."""
     versions = [("intact", picture)]
     for copy in range(copies):
         for kind in PLANTED[1:]:

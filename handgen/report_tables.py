@@ -129,7 +129,7 @@ TABLES: dict[str, Table] = {
         columns={"real_false_alarm": "called malformed although right", "real_planted_caught": "planted fault caught"},
         row_heads=("judge", "data", "photographs"),
         experiments=JUDGES,
-        variants=("intact", "restored", "removed", "duplicated", "all"),
+        variants=("intact", "restored", "smoothed", "removed", "duplicated", "all", "fused"),
     ),
     # Our speed beside a reference implementation on the same machine; the unit stands in `variant`.
     "bench": Table(

@@ -12,7 +12,10 @@ from handgen.results import Measurement
 BLURS = {"none": 0.0, "mild": 0.6, "strong": 1.2}
 """SD in pixels at 64 px. Mild is about what a VAE's decoder does."""
 GROSS = ("missing", "extra", "fused", "no_thumb", "two_thumbs", "blob")
-PLANTED = ("intact", "removed", "duplicated", "restored")
+PLANTED = ("intact", "removed", "duplicated", "restored", "fused", "smoothed")
+"""What may have been done to a photograph; files and batches hold the index, so new names go to the end."""
+HEALTHY = ("intact", "restored", "smoothed")
+"""Those that are still right: nothing was done, or only traces of an edit were left."""
 
 
 def acceptance_threshold(scores: Tensor, acceptance: float) -> Tensor:
@@ -35,7 +38,8 @@ def reliability(held_out: dict[str, Tensor]) -> list[Measurement]:
     Returns:
         ``sensitivity/valid`` (share of valid hands accepted), ``sensitivity/KIND`` and ``sensitivity/gross`` (share of
         malformed hands caught) and ``specificity`` (the same of all kinds) with the blur as variant;
-        ``real_false_alarm`` and ``real_planted_caught`` with what was done to the photograph as variant.
+        ``real_false_alarm`` and ``real_planted_caught`` with what was done to the photograph as variant; ``all`` are
+        the removed and duplicated fingers together.
     """
     kind, found = held_out["kind"], []
     gross = torch.isin(kind, torch.tensor([KINDS.index(name) for name in GROSS]))
@@ -60,8 +64,7 @@ def _photographs(planted: Tensor, accepted: Tensor) -> list[Measurement]:
         rows = planted == index
         if not rows.any():
             continue
-        healthy = name in ("intact", "restored")
-        metric = "real_false_alarm" if healthy else "real_planted_caught"
+        metric = "real_false_alarm" if name in HEALTHY else "real_planted_caught"
         found.append(_measured(metric, name, ~accepted[rows], "hands11k"))
     both = (planted == PLANTED.index("removed")) | (planted == PLANTED.index("duplicated"))
     if both.any():

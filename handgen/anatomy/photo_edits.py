@@ -1,7 +1,8 @@
-"""Plant malformations in photographs: remove or duplicate a finger, with nothing but the hand's mask.
+"""Plant malformations in photographs: remove, duplicate or fuse fingers, with nothing but the hand's mask.
 
-Only hands that are open enough to show separate fingers can be edited. A control edit (a finger cut out and put
-back) leaves the same traces without changing anatomy, so that traces alone tell nothing.
+Only hands that are open enough to show separate fingers can lose or gain one; fingers are fused where they are close
+to each other. Control edits (a finger cut out and put back, a blurred palm) leave the same traces without changing
+anatomy, so that traces alone tell nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from handgen.anatomy.finger_fusion import fuse_fingers, smooth_palm
+
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-EDITS = ("removed", "duplicated", "restored")
+EDITS = ("removed", "duplicated", "restored", "fused", "smoothed")
 
 
 @dataclass
@@ -98,23 +101,28 @@ def _turn(pivot: NDArray[np.float64], angle: float, scale: float, shift: NDArray
 
 
 def edit_photograph(image: Image, mask: Mask, edit: str, random: np.random.Generator) -> Image | None:
-    """Remove, duplicate, or take out and restore one finger.
+    """Remove, duplicate, or take out and restore one finger; fuse fingers or smooth the palm.
 
     Args:
         image: uint8 (H, W, 3), fingers up.
         mask: (H, W), True on the hand.
         edit: one of `EDITS`: removed (a finger is gone), duplicated (one more finger), restored (nothing changes but
-            the traces of the edit).
+            the traces of the edit), fused (no line between fingers), smoothed (as blurred as fused, on the palm only).
         random: source of the choices.
 
     Returns:
-        The edited image, or None where the hand shows fewer than four separate digits.
+        The edited image, or None where the hand shows fewer than four separate digits (removed, duplicated, restored)
+        or its fingers stand too far apart to melt (fused).
 
     Raises:
         ValueError: for an unknown edit.
     """
     if edit not in EDITS:
         raise ValueError(f"unknown edit {edit!r}: choose from {', '.join(EDITS)}.")
+    if edit == "fused":
+        return fuse_fingers(image, mask, random)
+    if edit == "smoothed":
+        return smooth_palm(image, mask, random)
     fingers = find_fingers(mask)
     if not 4 <= len(fingers) <= 5:
         return None

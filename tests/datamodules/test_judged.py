@@ -3,7 +3,7 @@
 import torch
 
 from handgen.anatomy import KINDS, render_hands
-from handgen.anatomy.judge_reliability import PLANTED
+from handgen.anatomy.judge_reliability import HEALTHY, PLANTED
 from handgen.datamodules.judged import MIXED_KINDS, JudgedHandsDataModule
 from handgen.datamodules.planted import PlantedPhotographs
 from handgen.datamodules.rendered import FIRST_INDEX
@@ -46,23 +46,39 @@ def test_two_fifths_are_valid() -> None:
     assert set(MIXED_KINDS) == set(KINDS)
 
 
-def photographs() -> PlantedPhotographs:
-    planted = torch.tensor([PLANTED.index(name) for name in ("intact", "removed", "duplicated", "restored")] * 3)
-    pixels = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 4, 8, 8).contiguous()
-    return PlantedPhotographs(pixels, planted, torch.arange(12) // 4)
+def photographs(names: tuple[str, ...] = PLANTED) -> PlantedPhotographs:
+    """Three subjects, one photograph of each kind; its grey value tells its row."""
+    planted = torch.tensor([PLANTED.index(name) for name in names] * 3)
+    count = len(planted)
+    pixels = torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(count, 4, 8, 8).contiguous()
+    return PlantedPhotographs(pixels, planted, torch.arange(count) // len(names))
 
 
 def test_photographs_alternate_healthy_and_malformed() -> None:
     data = photographs()
     batch = data.balanced(torch.arange(6))
     assert batch["_valid"].tolist() == [True, False] * 3
-    kinds = data.planted[batch["image"][:, 0, 0, 0].long()]
-    healthy = torch.isin(kinds, torch.tensor([PLANTED.index("intact"), PLANTED.index("restored")]))
+    assert torch.equal(data.planted[batch["image"][:, 0, 0, 0].long()], batch["_planted"])
+    healthy = torch.isin(batch["_planted"], torch.tensor([PLANTED.index(name) for name in HEALTHY]))
     assert torch.equal(healthy, batch["_valid"])
     assert torch.equal(data.balanced(torch.arange(6))["image"], batch["image"])
+
+
+def test_kinds_of_photographs_are_balanced() -> None:
+    numbers = torch.randperm(12_000, generator=torch.Generator().manual_seed(0))[:4_800]
+    batch = photographs((*PLANTED, "fused", "fused", "fused")).balanced(numbers)
+    share = torch.bincount(batch["_planted"], minlength=len(PLANTED)) / len(numbers)
+    for name, expected in zip(PLANTED, (1 / 4, 1 / 6, 1 / 6, 1 / 8, 1 / 6, 1 / 8), strict=True):
+        assert abs(float(share[PLANTED.index(name)]) - expected) < 0.02, name
+
+
+def test_only_intact_photographs_are_all_valid() -> None:
+    batch = photographs(("intact",)).balanced(torch.arange(6))
+    assert batch["_valid"].all()
+    assert not batch["_planted"].any()
 
 
 def test_halves_of_photographs_share_no_subject() -> None:
     first, second = photographs().half("first"), photographs().half("second")
     assert not set(first.subject.tolist()) & set(second.subject.tolist())
-    assert len(first) + len(second) == 12
+    assert len(first) + len(second) == 3 * len(PLANTED)
