@@ -46,10 +46,10 @@ class ResultWriter(Callback):
     def _facts(self, trainer: Trainer, module: LightningModule, earlier: list[Record]) -> dict[str, Any]:
         """What the training took; a later evaluation keeps what the training wrote."""
         throughput = next((item for item in trainer.callbacks if isinstance(item, Throughput)), None)  # type: ignore[attr-defined]
-        if throughput is not None and throughput.items_seen:
+        if throughput is not None and throughput.wall_s:
             return {
                 "env_steps": getattr(trainer.datamodule, "env_steps", None),  # type: ignore[attr-defined]
-                "images_seen": throughput.items_seen,
+                "images_seen": throughput.items_seen or None,
                 "wall_s": round(throughput.wall_s, 1),
             }
         names = ("env_steps", "images_seen", "wall_s")

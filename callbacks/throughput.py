@@ -8,9 +8,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 def batch_items(batch: Any) -> int:
-    """Number of items in a batch: first dimension of its ``image``, else of its first tensor, else 0."""
+    """Number of items in a batch: first dimension of its ``image``, else of its first tensor, else 0.
+
+    Experience, which has rewards, holds none: it is counted in environment steps (`EnvSteps`).
+    """
     if isinstance(batch, torch.Tensor):
         return batch.shape[0] if batch.ndim else 1
+    if isinstance(batch, dict) and "reward" in batch:
+        return 0
     if isinstance(batch, dict):
         return batch_items(batch["image"]) if "image" in batch else batch_items(list(batch.values()))
     if isinstance(batch, (list, tuple)):
@@ -70,7 +75,8 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch's rate and the time so far."""
-        pl_module.log("time/images_per_second", self.images_per_second)
+        if self._epoch_items:
+            pl_module.log("time/images_per_second", self.images_per_second)
         pl_module.log("time/wall_s", self.wall_s)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,0 +1,49 @@
+"""What episodes are worth: the mean return with its interval, named by the environment steps behind it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from handgen.results import Measurement
+
+NORMAL = 1.959964
+
+
+def steps_name(env_steps: int) -> str:
+    """Environment steps as metric names write them: ``500``, ``25k``, ``1M``."""
+    if env_steps and env_steps % 1_000_000 == 0:
+        return f"{env_steps // 1_000_000}M"
+    return f"{env_steps // 1000}k" if env_steps and env_steps % 1000 == 0 else str(env_steps)
+
+
+def student_quantile(freedom: int) -> float:
+    """97.5% quantile of Student's t: expansion about the normal one, right to 1% from 5 degrees of freedom on."""
+    z, v = NORMAL, max(freedom, 1)
+    return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+
+
+def mean_measurement(metric: str, values: Tensor, variant: str = "") -> Measurement:
+    """A mean with Student's 95% interval.
+
+    Args:
+        metric: name of the metric.
+        values: (n,) one for each episode.
+        variant: which of several ways.
+    """
+    values = values.double().cpu()
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return Measurement(metric, mean, n=count, variant=variant)
+    half = student_quantile(count - 1) * float(values.std()) / count**0.5
+    return Measurement(metric, mean, mean - half, mean + half, count, variant)
+
+
+def return_measurement(returns: Tensor, env_steps: int, variant: str = "") -> Measurement:
+    """``return@STEPS``: mean undiscounted return of evaluation episodes after that many environment steps.
+
+    Args:
+        returns: (n,).
+        env_steps: environment steps trained.
+        variant: which of several agents.
+    """
+    return mean_measurement(f"return@{steps_name(env_steps)}", returns, variant)

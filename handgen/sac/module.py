@@ -1,0 +1,318 @@
+"""Soft actor-critic as a LightningModule."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from handgen.episodes import return_measurement
+from handgen.errors import UserError
+from handgen.results import Measurement
+from handgen.sac import losses
+from handgen.sac.equations import (
+    Bootstrap,
+    EntropyBonus,
+    TargetMinimum,
+    TemperatureStep,
+    ValueLoss,
+    Variant,
+    choose_equations,
+)
+from handgen.sac.losses import Sign
+from handgen.sac.networks import Actor, Critics, Value, ValueNetworks, polyak_update
+from handgen.sac.temperature import Temperature
+
+Batch = dict[str, Any]
+
+
+class SAC(LightningModule):
+    """Soft actor-critic: Haarnoja et al. 2018 (SAC v2, arXiv:1812.05905; v1, arXiv:1801.01290).
+
+    Minimises the sum of the terms that one batch gives, each of which moves its own parameters only::
+
+        sum_j E[(Q_j(s, a) - y)^2 / 2]                         critics      v2 eq. 5
+        E[alpha log pi(a' | s) - min_j Q_j(s, a')]             actor        v2 eq. 9, critics frozen
+        E[-log alpha (log pi(a' | s) + H)]                     temperature  v2 eq. 18
+
+    with ``y = r + gamma (1 - d) (min_j Q_target_j(s', a'') - alpha log pi(a'' | s'))``. ``variant: seed`` takes the
+    printed equations of the work this suite started from instead; each deviation is a flag (docs/sac.md).
+    Differences from the papers, numbered as there:
+
+    1. One optimiser steps all terms at once: the actor's term sees the critics before their step, not after it.
+    2. The log standard deviation is kept in its bounds by tanh instead of clipping.
+    3. Rewards may be summed over several steps (``n_step`` of the data), without the entropy of those in between.
+
+    A batch holds ``obs`` (B, ...), ``action`` (B, A) in [-1, 1], ``reward`` (B, n), ``counted`` bool (B, n) (which of
+    these belong to the episode), ``next_obs`` (B, ...) after them, ``terminated`` bool (B,) and ``env_steps``, the
+    environment steps taken so far. Evaluation batches hold ``episode_return`` and ``episode_length`` (n,).
+
+    Args:
+        obs_dim: length of an observation vector; with an encoder, unused.
+        action_dim: number of actions A.
+        hidden_dims: hidden units of each layer of actor, critics and value network.
+        encoder: turns observations into (B, F) features and has an attribute ``feature_dim``; trained by the critics'
+            loss (and `auxiliary_losses`), never by the actor's. None takes the observation as it is.
+        variant: ``sac`` or ``seed``, the preset of the flags below.
+        gamma: discount per decision; 0 is a bandit and leaves the bootstrap out.
+        tau: share of the critics in one step of their targets.
+        encoder_tau: the same for the encoder; default ``tau``.
+        lr: learning rate of Adam.
+        actor_lr: that of the actor, if different; critic_lr: of critics, value and encoder; temperature_lr: of alpha.
+        initial_temperature: alpha at the start.
+        learn_temperature: whether alpha moves.
+        temperature_bounds: smallest and largest alpha of the additive step.
+        target_entropy: H in nats; default minus the number of actions.
+        log_std_bounds: range of the log standard deviation before the tanh.
+        actor_every_updates: updates between two of actor and temperature.
+        target_every_updates: updates between two of the target networks.
+        target_actions: actions sampled for ``target_minimum: actions``.
+        target_minimum: ``critics`` or ``actions``; None leaves this and the following to the variant.
+        entropy_bonus: ``discounted`` or ``undiscounted``.
+        bootstrap: ``critics`` or ``value``.
+        value_loss: ``none``, ``squared`` or ``kl``.
+        temperature_step: ``log`` or ``additive``.
+        temperature_sign: ``correct`` or ``printed``.
+        critics: number of critics.
+    """
+
+    env_steps: Tensor
+
+    def __init__(
+        self,
+        obs_dim: int,
+        action_dim: int,
+        hidden_dims: tuple[int, ...] = (256, 256),
+        encoder: nn.Module | None = None,
+        variant: Variant = "sac",
+        gamma: float = 0.99,
+        tau: float = 0.005,
+        encoder_tau: float | None = None,
+        lr: float = 3e-4,
+        actor_lr: float | None = None,
+        critic_lr: float | None = None,
+        temperature_lr: float | None = None,
+        initial_temperature: float = 1.0,
+        learn_temperature: bool = True,
+        temperature_bounds: tuple[float, float] = (1e-3, 10.0),
+        target_entropy: float | None = None,
+        log_std_bounds: tuple[float, float] = (-5.0, 2.0),
+        actor_every_updates: int = 1,
+        target_every_updates: int = 1,
+        target_actions: int = 10,
+        target_minimum: TargetMinimum | None = None,
+        entropy_bonus: EntropyBonus | None = None,
+        bootstrap: Bootstrap | None = None,
+        value_loss: ValueLoss | None = None,
+        temperature_step: TemperatureStep | None = None,
+        temperature_sign: Sign | None = None,
+        critics: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= gamma <= 1.0:
+            raise UserError(f"gamma must lie in [0, 1], got {gamma}")
+        self.save_hyperparameters(ignore=["encoder"])
+        self.equations = choose_equations(
+            variant,
+            target_minimum=target_minimum,
+            entropy_bonus=entropy_bonus,
+            bootstrap=bootstrap,
+            value_loss=value_loss,
+            temperature_step=temperature_step,
+            temperature_sign=temperature_sign,
+            critics=critics,
+        )
+        features = int(encoder.feature_dim) if encoder is not None else obs_dim  # type: ignore[arg-type]
+        self.actor = Actor(features, action_dim, hidden_dims, log_std_bounds)
+        value = Value(features, hidden_dims) if self.equations.value_loss != "none" else None
+        if value is not None and self.equations.value_loss == "kl":
+            value.requires_grad_(False)  # no gradient can reach it: losses.value_loss_kl
+        self.online = ValueNetworks(
+            encoder if encoder is not None else nn.Identity(),
+            Critics(features, action_dim, hidden_dims, self.equations.critics),
+            value,
+        )
+        self.target = copy.deepcopy(self.online).requires_grad_(False)
+        self.temperature = Temperature(
+            initial_temperature,
+            -float(action_dim) if target_entropy is None else target_entropy,
+            learn_temperature,
+            self.equations.temperature_step,
+            self.equations.temperature_sign,
+            temperature_lr or lr,
+            temperature_bounds,
+        )
+        self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
+        self.eval_returns = torch.empty(0)
+        self.measurements: list[Measurement] = []
+
+    # Use.
+
+    @property
+    def label(self) -> str:
+        """The variant with its deviations, which tells the records of different forms apart."""
+        return self.equations.label
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, deterministic: bool = False) -> Tensor:
+        """Choose actions.
+
+        Args:
+            obs: (N, ...).
+            deterministic: take the squashed mean instead of a sample.
+
+        Returns:
+            (N, A) in [-1, 1].
+        """
+        return self.actor.act(self.online.encoder(obs), deterministic)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """The action to take when nothing more is to be learnt: the squashed mean, (N, ...) to (N, A)."""
+        return self.act(obs, deterministic=True)
+
+    # Training.
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One update on a batch of transitions."""
+        self.env_steps.fill_(batch["env_steps"])
+        temperature = self.temperature.value  # of before this update, in all terms
+        features = self.online.encoder(batch["obs"])
+        q = self.online.critics(features, batch["action"])
+        terms = {"critic": losses.critic_loss(q, self.td_target(batch, temperature))}
+        if self.global_step % self.hparams["actor_every_updates"] == 0:
+            terms |= self.policy_losses(features.detach(), temperature)
+        terms |= self.auxiliary_losses(batch, features)
+        if self.logs_now:
+            self.log("train/q", q.detach().mean())
+            self.log("train/temperature", temperature)
+            self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()})
+        return torch.stack([term for term in terms.values() if term.requires_grad]).sum()
+
+    @property
+    def logs_now(self) -> bool:
+        """Whether the loggers take what this update logs; logging every update would cost a tenth of its time."""
+        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined, no-any-return]
+
+    @torch.no_grad()
+    def td_target(self, batch: Batch, temperature: Tensor) -> Tensor:
+        """What the critics are regressed to, (B,); all forms of it are in :mod:`handgen.sac.losses`.
+
+        Args:
+            batch: transitions.
+            temperature: scalar alpha.
+        """
+        reward, discount = losses.n_step_return(batch["reward"], batch["counted"], self.hparams["gamma"])
+        if self.hparams["gamma"] == 0.0:
+            return reward
+        terminated, next_obs = batch["terminated"], batch["next_obs"]
+        features = self.target.encoder(next_obs)
+        if self.equations.bootstrap == "value":
+            return losses.td_target(reward, discount, terminated, self.target.state_value(features))
+        next_q, log_prob = self.next_values(self.online.encoder(next_obs), features)
+        if self.equations.entropy_bonus == "undiscounted":
+            return losses.td_target_undiscounted_bonus(reward, discount, terminated, next_q, log_prob, temperature)
+        return losses.td_target(reward, discount, terminated, losses.soft_value(next_q[None], log_prob, temperature))
+
+    def next_values(self, features: Tensor, target_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Value of the next action by the target critics, and its log-density.
+
+        Args:
+            features: (B, F) of the next states, for the policy.
+            target_features: (B, F) of the same, by the target encoder.
+
+        Returns:
+            (B,) each.
+        """
+        if self.equations.target_minimum == "critics":
+            action, log_prob = self.actor.sample(features)
+            return self.target.critics(target_features, action).amin(0), log_prob
+        count, rows = self.hparams["target_actions"], len(features)
+        action, log_prob = self.actor.sample(features.expand(count, -1, -1))
+        q = self.target.critics(target_features.repeat(count, 1), action.flatten(0, 1))
+        return losses.minimum_over_actions(q.mean(0).view(count, rows), log_prob)
+
+    def policy_losses(self, features: Tensor, temperature: Tensor) -> dict[str, Tensor]:
+        """Terms of actor, temperature and value network, which share one sampled action for each state.
+
+        Args:
+            features: (B, F), without gradient.
+            temperature: scalar alpha.
+        """
+        action, log_prob = self.actor.sample(features)
+        q = self.online.critics(features, action, frozen=True)
+        terms = {"actor": losses.actor_loss(log_prob, q, temperature)}
+        fixed_q, fixed_log_prob = q.detach(), log_prob.detach()
+        if self.temperature.by_gradient:
+            terms["temperature"] = self.temperature.loss(fixed_log_prob)
+        if self.temperature.by_addition:
+            self.temperature.add(fixed_log_prob)
+        if self.equations.value_loss == "squared":
+            soft = losses.soft_value(fixed_q, fixed_log_prob, temperature)
+            terms["value"] = losses.value_loss(self.online.state_value(features), soft)
+        if self.equations.value_loss == "kl":
+            terms["value"] = losses.value_loss_kl(fixed_log_prob, fixed_q, temperature)
+        if self.logs_now:
+            self.log("train/entropy", -fixed_log_prob.mean())
+        return terms
+
+    def auxiliary_losses(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+        """Further terms for the encoder, for agents that learn from pixels; none here.
+
+        Args:
+            batch: transitions.
+            features: (B, F) of ``batch["obs"]``, with gradient.
+        """
+        del batch, features
+        return {}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the target networks (SAC v2, algorithm 1).
+
+        It is done here rather than in ``on_train_batch_end`` because callbacks run before the module there,
+        and a checkpoint would hold the targets of the step before.
+        """
+        super().optimizer_step(*args, **kwargs)
+        if self.global_step % self.hparams["target_every_updates"] == 0:
+            tau = self.hparams["tau"]
+            polyak_update(self.target.encoder, self.online.encoder, self.hparams["encoder_tau"] or tau)
+            polyak_update(self.target.critics, self.online.critics, tau)
+            if self.online.value is not None and self.target.value is not None:
+                polyak_update(self.target.value, self.online.value, tau)
+
+    # Evaluation, on episodes of the mean action.
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log ``eval/return`` and ``eval/episode_length``."""
+        self.eval_returns = self.all_gather(batch["episode_return"]).flatten()  # type: ignore[union-attr]
+        count = len(batch["episode_return"])
+        for name in ("return", "episode_length"):
+            values = batch["episode_return" if name == "return" else name]
+            self.log(f"eval/{name}", values.mean(), batch_size=count, sync_dist=True, prog_bar=name == "return")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure ``return@STEPS`` for ``result.json``."""
+        returns = self.all_gather(batch["episode_return"]).flatten()  # type: ignore[union-attr]
+        self.measurements = [return_measurement(returns, int(self.env_steps), self.label)]
+
+    # Optimisation.
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Named groups of the optimiser; a group whose term is left out has no gradient and stays as it is."""
+        h = self.hparams
+        groups: list[tuple[str, nn.Module, float | None]] = [
+            ("actor", self.actor, h["actor_lr"]),
+            ("critic", self.online, h["critic_lr"]),
+            ("temperature", self.temperature, h["temperature_lr"]),
+        ]
+        trained = [
+            {"name": name, "lr": lr or h["lr"], "params": [p for p in module.parameters() if p.requires_grad]}
+            for name, module, lr in groups
+        ]
+        return [group for group in trained if group["params"]]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """One Adam over all groups; fused, which takes a tenth off an update of small networks on a CPU."""
+        return torch.optim.Adam(self.parameter_groups(), fused=True)

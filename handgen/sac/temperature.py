@@ -1,0 +1,65 @@
+"""The temperature alpha: fixed, learnt as in SAC v2, or moved as printed."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from handgen.sac import losses
+from handgen.sac.equations import TemperatureStep
+from handgen.sac.losses import Sign
+
+
+class Temperature(nn.Module):
+    """Weight of the entropy against the reward.
+
+    Args:
+        initial: alpha at the start.
+        target_entropy: H in nats that the policy's entropy is steered to.
+        learn: whether alpha moves at all.
+        step: ``log`` (a gradient step of the optimiser on log alpha) or ``additive`` (a clipped step on alpha).
+        sign: ``correct`` or ``printed``.
+        lr: step size of the additive step.
+        bounds: smallest and largest alpha of the additive step.
+    """
+
+    def __init__(
+        self,
+        initial: float,
+        target_entropy: float,
+        learn: bool = True,
+        step: TemperatureStep = "log",
+        sign: Sign = "correct",
+        lr: float = 3e-4,
+        bounds: tuple[float, float] = (1e-3, 10.0),
+    ) -> None:
+        super().__init__()
+        self.target_entropy, self.sign, self.lr, self.bounds = target_entropy, sign, lr, bounds
+        self.by_gradient = learn and step == "log"
+        self.by_addition = learn and step == "additive"
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(initial)), requires_grad=self.by_gradient)
+
+    @property
+    def value(self) -> Tensor:
+        """Alpha as it is now, scalar without gradient."""
+        return self.log_alpha.detach().exp()
+
+    def loss(self, log_prob: Tensor) -> Tensor:
+        """Loss of log alpha, for the optimiser.
+
+        Args:
+            log_prob: (B,), without gradient.
+        """
+        return losses.temperature_loss(self.log_alpha, log_prob, self.target_entropy, self.sign)
+
+    @torch.no_grad()
+    def add(self, log_prob: Tensor) -> None:
+        """Take the additive step.
+
+        Args:
+            log_prob: (B,).
+        """
+        alpha = losses.additive_temperature(self.value, log_prob, self.target_entropy, self.lr, self.bounds, self.sign)
+        self.log_alpha.copy_(alpha.log())
