@@ -31,7 +31,7 @@ class ReturnCurve(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the return of the final weights to the final evaluation, which has more episodes."""
-        self.final_steps = int(pl_module.env_steps)
+        self.final_steps = int(pl_module.env_steps)  # type: ignore[arg-type]
 
     @property
     def measurements(self) -> list[Measurement]:
