@@ -4,7 +4,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from handgen import runs
 from handgen.callbacks.results import ResultWriter
 from handgen.checkpoints import load_weights, read_checkpoint
 from handgen.cli_messages import friendly_errors, quiet
-from handgen.experiment_arguments import Prepared
+from handgen.experiment_arguments import Prepared, prepare
 from handgen.loggers import finish_wandb, run_loggers
 from handgen.paths import experiments_root
+from handgen.prerequisites import trained_run
 from handgen.sampling import draw_samples, write_samples
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -109,6 +110,8 @@ class HandgenCLI(LightningCLI):
             default=True,
             help="evaluate the final weights when training is done",
         )
+        starts_from = "experiment whose newest run model.vae names, unless it is given; it is trained first if need be"
+        parser.add_argument("--starts_from", type=str | None, help=starts_from)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the given words only (Lightning's own would remark that ``sys.argv`` holds others)."""
@@ -128,7 +131,25 @@ class HandgenCLI(LightningCLI):
         self.checkpoint = self._find_checkpoint(settings["ckpt_path"], root, settings["name"])
         if self.checkpoint:
             self.trained_steps = int(read_checkpoint(self.checkpoint).get("global_step", 0))
+        if settings["starts_from"]:
+            self._provide_start(root, settings["starts_from"], threads)
         self.folder = self._find_folder(root, settings["name"])
+
+    def _provide_start(self, root: Path, experiment: str, threads: int) -> None:
+        """Set ``model.vae``: as given, else the run's own checkpoint, else the newest run of ``starts_from``."""
+        arguments = self._settings["model"]["init_args"]
+        if arguments["vae"] is not None:
+            return
+        if self.checkpoint:
+            arguments["vae"] = str(self.checkpoint)
+            return
+
+        def train(words: Sequence[str]) -> int:
+            return run(prepare(words[0], [*words[1:], f"--threads={threads}"]))
+
+        arguments["vae"] = str(trained_run(root, experiment, self.seed, train))
+        self._set_seed()  # a training before has used it up
+        torch.set_num_threads(threads)
 
     def after_instantiate_classes(self) -> None:
         """Create the run folder, now that nothing asked for is known to be impossible."""
