@@ -16,6 +16,12 @@ def steps_name(env_steps: int) -> str:
     return f"{env_steps // 1000}k" if env_steps and env_steps % 1000 == 0 else str(env_steps)
 
 
+def steps_of(name: str) -> int:
+    """The inverse of `steps_name`."""
+    scale = {"k": 1_000, "M": 1_000_000}.get(name[-1:], 1)
+    return int(name.rstrip("kM")) * scale
+
+
 def student_quantile(freedom: int) -> float:
     """97.5% quantile of Student's t: expansion about the normal one, right to 1% from 5 degrees of freedom on."""
     z, v = NORMAL, max(freedom, 1)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from handgen.figures_agents import draw_agents
 from handgen.results import Record, read_records
 
 FOLDER = Path("docs", "images")
@@ -35,7 +36,7 @@ def write_figures(paths: Sequence[str | Path], root: Path) -> list[Path]:
         chosen = [r for r in records if r.experiment == experiment and r.metric.startswith("valid_rate/")]
         if chosen:
             written.append(draw_rates(chosen, folder / f"{experiment}_rates.png"))
-    return written
+    return written + draw_agents(records, folder)
 
 
 def draw_hands(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from handgen.figures_agents import FORMS
 from handgen.results import Record
 
 
@@ -130,6 +131,33 @@ TABLES: dict[str, Table] = {
         row_heads=("judge", "data", "photographs"),
         experiments=JUDGES,
         variants=("intact", "restored", "smoothed", "removed", "duplicated", "all", "fused"),
+    ),
+    # The shared agent beside a trusted peer at the same budget, evaluated alike.
+    "sac": Table(
+        columns={"return@3k": "return after 3k steps", "return@6k": "6k", "return@10k": "10k"},
+        row_heads=("experiment", "environment", "agent"),
+        experiments=("sac_pendulum", "sac_inverted_pendulum"),
+        variants=("sac", "stable_baselines3"),
+        published=(
+            Published(
+                "Pendulum-v1, [RL Baselines3 Zoo](https://github.com/DLR-RM/rl-baselines3-zoo/blob/master/benchmark.md),"
+                " SAC after 20k steps, one run, SD over 750 episodes",
+                {"return@10k": "-157 +- 89"},
+            ),
+        ),
+    ),
+    # What each printed equation does when the rest is right.
+    "sac_deviations": Table(
+        columns={
+            "return@3k": "return after 3k steps",
+            "return@6k": "6k",
+            "temperature@6k": "temperature at 6k",
+            "entropy@6k": "entropy at 6k",
+        },
+        rows=("variant",),
+        row_heads=("equations",),
+        experiments=("sac_pendulum", "sac_deviations"),
+        variants=tuple(FORMS),
     ),
     # Our speed beside a reference implementation on the same machine; the unit stands in `variant`.
     "bench": Table(

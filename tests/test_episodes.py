@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from handgen.episodes import mean_measurement, return_measurement, steps_name, student_quantile
+from handgen.episodes import mean_measurement, return_measurement, steps_name, steps_of, student_quantile
 
 
 @pytest.mark.parametrize(
@@ -9,6 +9,7 @@ from handgen.episodes import mean_measurement, return_measurement, steps_name, s
 )
 def test_steps_as_metric_names_write_them(steps: int, name: str) -> None:
     assert steps_name(steps) == name
+    assert steps_of(name) == steps
 
 
 @pytest.mark.parametrize(("freedom", "quantile"), [(5, 2.571), (9, 2.262), (19, 2.093), (200, 1.972)])

@@ -1,0 +1,117 @@
+"""Learning curves of agents, drawn from result records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from handgen.episodes import steps_of
+from handgen.results import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PEERS = ("sac_pendulum", "sac_inverted_pendulum")
+DEVIATIONS = "sac_deviations"
+FORMS = {
+    "sac": "SAC v2",
+    "sac bootstrap=value value_loss=squared": "SAC v1 (value network)",
+    "sac target_minimum=actions": "min over actions",
+    "sac entropy_bonus=undiscounted": "bonus undiscounted",
+    "sac bootstrap=value value_loss=kl": "value loss is KL",
+    "sac temperature_step=additive": "additive temperature",
+    "sac temperature_sign=printed": "printed temperature sign",
+    "seed": "printed equations",
+}
+"""Variants of the ablation, in the order of docs/sac.md."""
+
+Curve = dict[int, list[float]]
+
+
+def draw_agents(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Draw every figure that the records can fill.
+
+    Args:
+        records: all committed records.
+        folder: where the pictures go.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    tasks = [name for name in PEERS if any(r.experiment == name for r in records)]
+    if tasks:
+        written.append(_draw_peers(records, tasks, folder / "sac_peer.png"))
+    # The correct form is the experiment itself, with the seeds of the deviations.
+    seeds = {seed for r in records if r.experiment == DEVIATIONS for seed in r.seeds}
+    own = [r for r in records if r.experiment == PEERS[0] and r.variant == "sac" and set(r.seeds) <= seeds]
+    deviating = [r for r in records if r.experiment == DEVIATIONS]
+    if deviating:
+        written.append(_draw_deviations([*own, *deviating], folder / "sac_deviations.png"))
+    return written
+
+
+def curves(records: Sequence[Record], metric: str) -> dict[str, Curve]:
+    """Values of ``metric@STEPS`` by variant and environment steps, one for each seed."""
+    found: dict[str, Curve] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        name, _, steps = record.metric.partition("@")
+        if name == metric and steps:
+            found[record.variant][steps_of(steps)].append(record.value)
+    return {variant: dict(sorted(points.items())) for variant, points in found.items()}
+
+
+def _draw_curve(axes: Axes, points: Curve, label: str, colour: str) -> None:
+    """The mean over seeds, with every seed as a dot."""
+    steps = list(points)
+    axes.plot(steps, [sum(points[s]) / len(points[s]) for s in steps], color=colour, label=label)
+    for s in steps:
+        axes.plot([s] * len(points[s]), points[s], ".", color=colour, markersize=4, alpha=0.5)
+
+
+def _draw_peers(records: Sequence[Record], tasks: Sequence[str], path: Path) -> Path:
+    """One panel for each task: ours and the peer's evaluations."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(tasks), figsize=(4.6 * len(tasks), 3.2), layout="constrained", squeeze=False)
+    for axes, task in zip(panels[0], tasks, strict=True):
+        chosen = [r for r in records if r.experiment == task]
+        found = curves(chosen, "return")
+        for variant, label, colour in (("stable_baselines3", "Stable-Baselines3", "C1"), ("sac", "ours", "C0")):
+            if variant in found:
+                _draw_curve(axes, found[variant], label, colour)
+        axes.set_title(chosen[0].dataset)
+        axes.set_xlabel("environment steps")
+        axes.set_ylabel("return of the mean action")
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def _draw_deviations(records: Sequence[Record], path: Path) -> Path:
+    """Return, temperature and entropy of each form of the equations."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
+    for axes, metric in zip(panels, ("return", "temperature", "entropy"), strict=True):
+        found = curves(records, metric)
+        for position, (variant, label) in enumerate(FORMS.items()):
+            if variant in found:
+                _draw_curve(axes, found[variant], label, "k" if variant == "sac" else f"C{position}")
+        axes.set_xlabel("environment steps")
+        axes.set_title({"return": "return of the mean action", "entropy": "entropy (nats)"}.get(metric, metric))
+    panels[1].set_yscale("log")
+    panels[2].axhline(-1.0, color="k", linewidth=0.6, linestyle=":")  # the target
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
