@@ -132,10 +132,18 @@ class JudgedHandsDataModule(LightningDataModule):
             "keypoints": torch.tensor(columns["keypoints"]).reshape(-1, 21, 2),
             "visible": torch.tensor(columns["visible"]).bool(),
         }
-        photographs = self._photographs("train") if self.photographs and split == "train" else None
+        photographs = self.planted("train") if self.photographs and split == "train" else None
         return JudgedHands(self._cache.images[start:stop], labels, photographs)
 
-    def _photographs(self, split: str) -> PlantedPhotographs:
+    def planted(self, split: str) -> PlantedPhotographs:
+        """Photographs of one split, intact and edited (``train``: this module's half of the subjects).
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+
+        Raises:
+            UserError: if the photographs are missing.
+        """
         photographs = open_planted(self.image_size, split, self.data_root, self.cache_dir)
         return photographs.half(self.half) if split == "train" else photographs
 
@@ -151,7 +159,7 @@ class JudgedHandsDataModule(LightningDataModule):
         """The test hands in order; then, where there are some, photographs of unseen subjects."""
         loaders = [self._loader("test", shuffle=False)]
         if self.photographs:
-            photographs = self._photographs("test")
+            photographs = self.planted("test")
             loaders.append(DataLoader(photographs, self.batch_size, collate_fn=identity))
         return loaders
 

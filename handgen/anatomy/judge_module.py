@@ -217,6 +217,13 @@ class JudgeClassifier(JudgeTraining):
         scores = torch.cat([self.judge.verdict(part).score for part in valid.split(250)])
         self.judge.threshold = float(acceptance_threshold(scores, ACCEPTANCE))
 
+    def on_test_start(self) -> None:
+        """Calibrate, and standardise the features over the validation hands, photographs included."""
+        super().on_test_start()
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        sets = [data.hands("val").pixels, *([data.planted("val").pixels] if data.photographs else [])]
+        self.judge.standardise(*(pixels[:, :3].float().to(self.device) / 255 for pixels in sets))
+
     def facts(self) -> dict[str, Any]:
         """Trunk and threshold beside the reliability."""
         return {"trunk": self.judge.trunk, "threshold": self.judge.threshold, **super().facts()}

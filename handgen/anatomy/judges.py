@@ -21,6 +21,8 @@ WEIGHTS = Path(__file__).parent / "weights"
 LEARNED = {"judge_a": "plain", "judge_b": "residual"}
 """Names of the learned judges and their trunks."""
 JUDGES = (*LEARNED, "geometric")
+SMALLEST_DEVIATION = 0.1
+"""Smallest SD by which a feature is divided, as a share of the median SD: a silent unit must not outweigh others."""
 
 
 @dataclass
@@ -54,6 +56,10 @@ class LearnedJudge(nn.Module):
         self.threshold = threshold
         self.sensitivity = sensitivity
         self.specificity = specificity
+        self.feature_mean: Tensor
+        self.feature_deviation: Tensor
+        self.register_buffer("feature_mean", torch.zeros(self.network.project.out_features))
+        self.register_buffer("feature_deviation", torch.ones(self.network.project.out_features))
 
     def forward(self, image: Tensor) -> Tensor:
         """Log-odds of validity above the threshold (B,), differentiable, of images (B, 3, H, W) in [0, 1]."""
@@ -69,8 +75,25 @@ class LearnedJudge(nn.Module):
 
     @torch.no_grad()
     def features(self, image: Tensor) -> Tensor:
-        """Features (B, 128) for distances between sets of images."""
-        return self.network.features(to_judge_size(image))
+        """Features (B, 128) for distances between sets of images; standardised, so that each weighs the same."""
+        return (self.network.features(to_judge_size(image)) - self.feature_mean) / self.feature_deviation
+
+    def standardise(self, *sets: Tensor) -> None:
+        """Give features mean 0 and SD 1 over sets of images of equal weight; saved with the weights.
+
+        The sets should hold all that a judge may see, malformed hands too: it finds valid ones so alike that their own
+        SD would blow up everything else.
+
+        Args:
+            sets: each (N, 3, H, W) in [0, 1].
+        """
+        self.feature_mean.zero_()
+        self.feature_deviation.fill_(1.0)
+        features = [torch.cat([self.features(part) for part in images.split(250)]) for images in sets]
+        mean = torch.stack([values.mean(dim=0) for values in features]).mean(dim=0)
+        deviation = torch.stack([(values - mean).square().mean(dim=0) for values in features]).mean(dim=0).sqrt()
+        self.feature_mean.copy_(mean)
+        self.feature_deviation.copy_(deviation.clamp(min=float(SMALLEST_DEVIATION * deviation.median())))
 
 
 JUDGE_SIZE = 64

@@ -21,7 +21,7 @@ from handgen.anatomy.judge_module import (
     keypoint_loss,
 )
 from handgen.anatomy.judge_networks import JudgeNetwork, KeypointNetwork, expected_position
-from handgen.anatomy.judge_reliability import PLANTED, acceptance_threshold, reliability
+from handgen.anatomy.judge_reliability import HEALTHY, PLANTED, acceptance_threshold, reliability
 from handgen.anatomy.judges import (
     JUDGES,
     WEIGHTS,
@@ -31,6 +31,7 @@ from handgen.anatomy.judges import (
     save_judge,
     to_judge_size,
 )
+from handgen.anatomy.photo_edits import EDITS
 from handgen.errors import UserError
 
 
@@ -114,7 +115,10 @@ def test_reliability_counts_by_kind_and_photographs() -> None:
     kind = torch.tensor([0, 0, 0, 0, 1, 1])
     scores = torch.tensor([1.0, 1, 1, -1, -1, 1])
     held_out = {"kind": kind, **{f"score/{b}": scores for b in ("none", "mild", "strong")}}
-    held_out |= {"planted": torch.tensor([0, 0, 1, 2]), "photo_score": torch.tensor([1.0, -1, -1, 1])}
+    held_out |= {
+        "planted": torch.tensor([0, 0, 1, 2, 4, 4, 5]),
+        "photo_score": torch.tensor([1.0, -1, -1, 1, -1, -1, 1]),
+    }
     found = {(m.metric, m.variant): m.value for m in reliability(held_out)}
     assert found["sensitivity/valid", "mild"] == 0.75
     assert (
@@ -125,6 +129,8 @@ def test_reliability_counts_by_kind_and_photographs() -> None:
     )
     assert found["real_false_alarm", "intact"] == 0.5
     assert found["real_planted_caught", "removed"] == 1.0 and found["real_planted_caught", "all"] == 0.5
+    assert found["real_planted_caught", "fused"] == 1.0, "and it does not count in all"
+    assert found["real_false_alarm", "smoothed"] == 0.0
 
 
 def batch(count: int = 12) -> dict[str, torch.Tensor]:
@@ -197,6 +203,7 @@ def test_calibration_accepts_the_asked_share_of_valid_hands() -> None:
 
 def test_judge_file_is_read_back_and_holds_no_code(tmp_path: Path) -> None:
     judge = LearnedJudge("plain", 0.5, 0.9, 0.8).eval()
+    judge.standardise(torch.rand(8, 3, 64, 64))
     save_judge(
         judge,
         {"trunk": "plain", "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.8},
@@ -205,11 +212,29 @@ def test_judge_file_is_read_back_and_holds_no_code(tmp_path: Path) -> None:
     again = load_learned_judge(tmp_path / "judge_a.pt")
     image = torch.rand(2, 3, 64, 64)
     assert torch.equal(again.verdict(image).score, judge.verdict(image).score)
+    assert torch.equal(again.features(image), judge.features(image))
     with pytest.raises(UserError, match="make train EXP=judge_b"):
         load_learned_judge(tmp_path / "judge_b.pt")
     (tmp_path / "judge_b.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match="damaged"):
         load_learned_judge(tmp_path / "judge_b.pt")
+
+
+def test_features_are_standardised_over_all_sets_and_silent_ones_are_not_blown_up() -> None:
+    torch.manual_seed(0)
+    judge = LearnedJudge("plain").eval()
+    with torch.no_grad():
+        judge.network.project.weight[0] = 0.0
+    bright, dark = torch.rand(30, 3, 64, 64), 0.3 * torch.rand(10, 3, 64, 64)
+    raw = torch.cat([judge.features(bright), judge.features(dark).repeat(3, 1)])
+    deviation = raw.std(dim=0, unbiased=False)
+    for _ in range(2):  # twice gives the same as once
+        judge.standardise(bright, dark)
+        found = torch.cat([judge.features(bright), judge.features(dark).repeat(3, 1)])  # both sets weigh the same
+        assert found.mean(dim=0).abs().max() < 0.02
+        loud = deviation > 0.1 * deviation.median()
+        assert torch.allclose(found[:, loud].std(dim=0, unbiased=False), torch.ones(int(loud.sum())), atol=1e-3)
+        assert not loud[0] and float(found[:, 0].std()) < 1e-3
 
 
 def test_judges_see_larger_images_and_refuse_smaller_ones() -> None:
@@ -238,4 +263,5 @@ def test_shipped_judges_tell_hands_from_malformed_ones() -> None:
 
 
 def test_planted_names_are_known() -> None:
-    assert PLANTED[0] == "intact" and set(PLANTED[1:]) == {"removed", "duplicated", "restored"}
+    assert ("intact", *EDITS) == PLANTED, "files and batches hold the index: new names go to the end"
+    assert set(HEALTHY) == {"intact", "restored", "smoothed"}
