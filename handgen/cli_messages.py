@@ -22,6 +22,7 @@ SILENCED = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*The dirpath has changed from.*",
     r".*anonymous setting has no effect.*",
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen networks are meant to be
 )
 # What jsonargparse says about a class path that leads nowhere.
 NO_CLASS = (
