@@ -13,6 +13,8 @@ from handgen.errors import UserError
 from handgen.latent.transform import LatentTransform, observation, observation_size, probe_deviation
 from handgen.sac import SAC
 from handgen.sac import losses as sac_losses
+from handgen.sac.equations import PRESETS, Variant
+from handgen.sac.losses import Sign
 from handgen.sac.networks import polyak_update
 from handgen.vae import VAE
 from handgen.vae.samplers import SAMPLERS, Sampler
@@ -76,7 +78,7 @@ class LossTuner(VAE):
 
     def __init__(
         self,
-        agent_variant: Any = "sac",
+        agent_variant: Variant = "sac",
         agent_lr: float = 1e-3,
         agent_batch_size: int = 32,
         agent_hidden_dims: tuple[int, ...] = (256, 256),
@@ -85,10 +87,12 @@ class LossTuner(VAE):
         gamma: float = 0.99,
         max_shift: float = 0.25,
         max_log_scale: float = 0.25,
-        temperature_sign: Any = None,
+        temperature_sign: Sign | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if agent_variant not in PRESETS:
+            raise UserError(f"unknown agent_variant {agent_variant!r}: choose one of {', '.join(PRESETS)}")
         if episode_length < 1:
             raise UserError(f"episode_length must be at least 1, got {episode_length}")
         size = int(self.hparams["latent_dim"])

@@ -17,6 +17,7 @@ from handgen.latent.reward import RewardWeights, improvement
 from handgen.latent.reward_model import RewardModel
 from handgen.latent.tuned import keep_better
 from handgen.sac import SAC
+from handgen.sac.equations import PRESETS, Variant
 from handgen.vae.samplers import SAMPLERS, Sampler
 from handgen.vae.second_stage import aggregate_moments
 
@@ -104,9 +105,10 @@ class LatentTuner(SAC):
         initial_temperature: float = 0.1,
         target_entropy: float | None = None,
         tau: float = 0.005,
-        variant: Any = "sac",
+        variant: Variant = "sac",
     ) -> None:
-        check_settings(vae, start, rewarded, scale, episode_length)
+        check_settings(vae, start, rewarded, variant)
+        check_repair_settings(scale, episode_length)
         several = episode_length > 1
         super().__init__(
             obs_dim=latent_dim + several,
@@ -312,7 +314,7 @@ class LatentTuner(SAC):
         return torch.cat([self.decode(part.to(self.device)) for part in torch.split(latent, batch_size)])
 
 
-def check_settings(vae: str | None, start: str, rewarded: str, scale: float, episode_length: int) -> None:
+def check_settings(vae: str | None, start: str, rewarded: str, variant: str) -> None:
     """Refuse settings that cannot work before anything is read.
 
     Raises:
@@ -324,4 +326,5 @@ def check_settings(vae: str | None, start: str, rewarded: str, scale: float, epi
         raise UserError(f"unknown start {start!r}: choose one of {', '.join(SAMPLERS)}")
     if rewarded not in LEARNED:
         raise UserError(f"rewarded must be one of {', '.join(LEARNED)}, not {rewarded!r}")
-    check_repair_settings(scale, episode_length)
+    if variant not in PRESETS:
+        raise UserError(f"unknown variant {variant!r}: choose one of {', '.join(PRESETS)}")

@@ -8,7 +8,7 @@ pass through the decoder counts as two more, which is what it costs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -124,7 +124,7 @@ class GradientAscent:
 
 @dataclass
 class CrossEntropy:
-    """Cross-entropy method (Rubinstein 1999): a normal for each sample, refitted to its best fifth.
+    """Cross-entropy method (Rubinstein 1999): a normal for each sample, refitted to its best quarter.
 
     Attributes:
         start: where latents are drawn.
@@ -133,6 +133,7 @@ class CrossEntropy:
         generations: of them.
         deviation: standard deviation of the aggregate posterior, (L,).
         spread: standard deviation of the first generation, in units of that.
+        elite_share: share of a generation that the next one is fitted to.
         decoder_calls: images decoded beyond the one per sample.
     """
 
@@ -142,7 +143,7 @@ class CrossEntropy:
     generations: int
     deviation: Tensor
     spread: float = 0.5
-    elite_share: float = field(default=0.2)
+    elite_share: float = 0.25
     decoder_calls: int = 0
 
     def __post_init__(self) -> None:
