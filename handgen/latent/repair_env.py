@@ -24,7 +24,7 @@ class LatentRepairEnv(gymnasium.Env[Vector, Vector]):
         world: a world of one latent, from ``LatentTuner.world(1)``.
     """
 
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012  # Gymnasium's own name and type
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  # Gymnasium's own name and type
 
     def __init__(self, world: LatentRepair, render_mode: str | None = None) -> None:
         self.world = world

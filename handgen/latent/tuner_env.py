@@ -80,8 +80,8 @@ class LatentTunerEnv(gymnasium.Env[Vector, Vector]):
         if seed is not None or (options or {}).get("restart"):
             self.vae.load_state_dict(self.first)
             self.optimiser = torch.optim.Adam(self.vae.networks.parameters(), lr=self.lr)
-            self.loss = self._evaluate_loss()
             self.transform.set(torch.zeros(self.action_space.shape or ()), torch.ones_like(self.transform.shift))
+            self.loss = self._evaluate_loss()
         return self._observe(), {}
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
