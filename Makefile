@@ -13,6 +13,7 @@ CKPT ?=
 PRESET ?=
 ARGS ?=
 WHAT ?=
+INPUT ?=
 RUNS ?=
 
 # PRESET=paper trains experiments/paper/EXP.yaml, which is laid over experiments/EXP.yaml.
@@ -52,8 +53,8 @@ eval: setup  ## evaluate EXP's newest run, or CKPT=file
 	@$(RUN) test $(OPTIONS)
 
 .PHONY: sample
-sample: setup  ## draw unselected samples from EXP's newest run, or CKPT=file
-	@$(RUN) sample $(OPTIONS)
+sample: setup  ## draw unselected samples from EXP's newest run, or CKPT=file (INPUT=image.png: repair that, vae_sac)
+	@$(RUN) sample $(OPTIONS) $(if $(INPUT),--input=$(INPUT))
 
 .PHONY: video
 video: setup  ## where the videos of EXP's newest run are (methods that act record them while they are evaluated)

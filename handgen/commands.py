@@ -23,7 +23,7 @@ from handgen.experiment_arguments import Prepared, prepare
 from handgen.loggers import finish_wandb, run_loggers
 from handgen.paths import experiments_root
 from handgen.prerequisites import trained_run
-from handgen.sampling import draw_samples, write_samples
+from handgen.sampling import draw_samples, repair_picture, write_samples
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -40,6 +40,7 @@ class HandgenTrainer(Trainer):
         sampler: str | None = None,
         sample_seed: int = 0,
         out: str | None = None,
+        input: str | None = None,
     ) -> None:
         """Draw unselected samples and write them as PNG files with a contact sheet.
 
@@ -51,10 +52,14 @@ class HandgenTrainer(Trainer):
             sampler: Name of one of the module's samplers; null takes its default.
             sample_seed: Seed of the drawing.
             out: Folder for the files; null takes ``samples/`` in the run folder.
+            input: Picture to repair instead, for modules with ``repair(image)``: before and after in one file.
         """
         model.to(self.strategy.root_device)
-        images = draw_samples(model, datamodule, count, sample_seed, sampler)
         folder = Path(out) if out else runs.run_folder(self) / "samples"
+        if input is not None:
+            print(f"picture, reconstruction, repaired: {repair_picture(model, datamodule, input, folder)}")
+            return
+        images = draw_samples(model, datamodule, count, sample_seed, sampler)
         print(f"{count} samples: {write_samples(images, folder)}")
 
 

@@ -42,6 +42,53 @@ def draw_samples(module: Any, datamodule: Any, count: int, seed: int, sampler: s
     return images.detach().float().clamp(0, 1).cpu()
 
 
+def repair_picture(module: Any, datamodule: Any, picture: str | Path, folder: Path) -> Path:
+    """Repair one picture and show it beside what came of it: picture, reconstruction, repaired.
+
+    Args:
+        module: Has ``repair(image)``, ``reconstruct(image)`` and the settings of its VAE.
+        datamodule: The experiment's data.
+        picture: An image file, about a square around one hand; it is cut to a square and shrunk to the VAE's size.
+        folder: Where ``repaired.png`` and the sheet ``before_after.png`` go.
+
+    Returns:
+        The sheet's path.
+
+    Raises:
+        UserError: The module repairs nothing, or the picture cannot be read.
+    """
+    if not hasattr(module, "repair"):
+        raise UserError(f"{type(module).__name__} repairs no pictures: --input is for experiments such as vae_sac")
+    image = read_square(Path(picture), int(module.vae.hparams["image_size"])).to(module.device)
+    module.eval()
+    with torch.no_grad():
+        if datamodule is not None:
+            datamodule.prepare_data()
+        module.prepare_sampling(datamodule)
+        shown = torch.cat([image, module.reconstruct(image), module.repair(image)]).float().clamp(0, 1).cpu()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_png(shown[2], folder / "repaired.png")
+    write_png(contact_sheet(shown, columns=3), folder / "before_after.png")
+    return folder / "before_after.png"
+
+
+def read_square(path: Path, size: int) -> Tensor:
+    """The middle square of an image file, (1, 3, size, size) in [0, 1].
+
+    Raises:
+        UserError: The file is absent or no image.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            fitted = ImageOps.fit(ImageOps.exif_transpose(opened).convert("RGB"), (size, size), Image.Resampling.BOX)
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"cannot read the picture {path}: give --input=FILE with a PNG or JPEG file") from error
+    pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8).view(1, size, size, 3)
+    return pixels.permute(0, 3, 1, 2).float() / 255
+
+
 def contact_sheet(images: Tensor, columns: int | None = None) -> Tensor:
     """Lay images out in rows on white.
 
