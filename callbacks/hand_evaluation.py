@@ -80,7 +80,7 @@ class HandEvaluation(Callback):
     `images(split)`. A sampler that decodes images on its own counts them in an attribute `decoder_calls`.
 
     Args:
-        samples: Number of hands per variant; below 400 a rate is too uncertain to quote (hands.md section 0).
+        samples: Number of hands per variant; below 400 the 95% interval of a rate is 10 points wide.
         samplers: Names of the samplers to grade; null takes all.
         rewarded: Judges that the model was rewarded by; the headline rate leaves them out.
         seed: Seed of the drawing.
@@ -165,8 +165,11 @@ class HandEvaluation(Callback):
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         self.measurements = []
+        rendered = getattr(trainer.datamodule, "dataset", "synthetic") == "synthetic"  # type: ignore[attr-defined]
         for name, item in drawn.items():
-            measured = evaluate_variant(name, item.images, reference, judges, self.rewarded, item.cost)
+            measured = evaluate_variant(
+                name, item.images, reference, judges, self.rewarded, item.cost, corrected=rendered
+            )
             self.measurements += measured
             pages = write_sheets(folder, name, item.images[:SHOWN], reference, train, judges, measured)
             for logger in trainer.loggers:

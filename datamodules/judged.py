@@ -59,7 +59,8 @@ class JudgedHandsDataModule(LightningDataModule):
     """Rendered valid and malformed hands with labels, cached; optionally one half of the training hands.
 
     A batch holds ``image`` and ``mask`` (float in [0, 1] on the device), ``kind`` int64 (B,) index into ``KINDS``,
-    ``valid`` bool (B,), ``digits`` int64 (B,), ``keypoints`` float (B, 21, 2) in [-1, 1], ``visible`` bool (B, 21).
+    ``valid`` bool (B,), ``digits`` int64 (B,), ``keypoints`` float (B, 21, 2) in [-1, 1], ``visible`` bool (B, 21),
+    ``landmarks`` float (B, 35, 2) in [-1, 1] and ``landmark_class`` int64 (B, 35) (`handgen.anatomy.landmarks`).
 
     Args:
         image_size: pixels per side.
@@ -101,6 +102,7 @@ class JudgedHandsDataModule(LightningDataModule):
         self.cache_dir = paths.cache_root(cache_dir)
         self.dataset = "synthetic"
         self._cache: ImageCache | None = None
+        self._planted: dict[str, PlantedPhotographs] = {}
 
     def prepare_data(self) -> None:
         """Render the hands if they are not there yet."""
@@ -131,6 +133,8 @@ class JudgedHandsDataModule(LightningDataModule):
             "digits": torch.tensor(columns["digits"]),
             "keypoints": torch.tensor(columns["keypoints"]).reshape(-1, 21, 2),
             "visible": torch.tensor(columns["visible"]).bool(),
+            "landmarks": torch.tensor(columns["landmarks"]).reshape(len(kind), -1, 2),
+            "landmark_class": torch.tensor(columns["landmark_class"]),
         }
         photographs = self.planted("train") if self.photographs and split == "train" else None
         return JudgedHands(self._cache.images[start:stop], labels, photographs)
@@ -144,8 +148,10 @@ class JudgedHandsDataModule(LightningDataModule):
         Raises:
             UserError: if the photographs are missing.
         """
-        photographs = open_planted(self.image_size, split, self.data_root, self.cache_dir)
-        return photographs.half(self.half) if split == "train" else photographs
+        if split not in self._planted:  # made once: the edits of the training photographs take a minute
+            photographs = open_planted(self.image_size, split, self.data_root, self.cache_dir)
+            self._planted[split] = photographs.half(self.half) if split == "train" else photographs
+        return self._planted[split]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled whole batches."""
@@ -186,10 +192,11 @@ def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -
         seed: of the renderer.
 
     Returns:
-        Images (N, 4, size, size), the fourth channel is the mask; columns kind, digits, keypoints, visible.
+        Images (N, 4, size, size), the fourth channel is the mask; columns kind, digits, keypoints, visible, landmarks,
+        landmark_class.
     """
     settings = {
-        "source": "judged",
+        "source": "judged with landmarks",
         "renderer": RENDERER_VERSION,
         "size": size,
         "counts": counts,
@@ -221,11 +228,17 @@ def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -
 
 def _render(indices: Tensor, seed: int, size: int) -> Chunk:
     hands = render_hands(indices, seed=seed, size=size, kinds=MIXED_KINDS)
-    rounded = (hands.keypoints.flatten(1) * 1e4).round() / 1e4
     columns: dict[str, list[Any]] = {
         "kind": hands.kind.tolist(),
         "digits": hands.digits.tolist(),
-        "keypoints": [[round(v, 4) for v in row] for row in rounded.tolist()],
+        "keypoints": _rounded(hands.keypoints),
         "visible": hands.visible.int().tolist(),
+        "landmarks": _rounded(hands.landmarks),
+        "landmark_class": hands.landmark_class.tolist(),
     }
     return torch.cat([hands.image, hands.mask], dim=1), columns
+
+
+def _rounded(points: Tensor) -> list[list[float]]:
+    """Points (B, K, 2) as short rows of 2 K numbers: 1e-4 of a half frame is a three-hundredth of a pixel."""
+    return [[round(value, 4) for value in row] for row in points.flatten(1).tolist()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -105,7 +106,7 @@ def open_planted(size: int, split: str, data_root: Path, cache_dir: Path) -> Pla
     pixels, planted, subject = [], [], []
     for row, (image, name) in enumerate(zip(images, names, strict=True)):
         picture = image.permute(1, 2, 0).numpy()
-        mask = hand_mask(picture)
+        mask = cv2.resize(hand_mask(picture).astype(np.uint8), picture.shape[1::-1]) > 0
         for kind, edited in _versions(picture, mask, row, COPIES[split]):
             large = torch.from_numpy(np.dstack([edited, mask.astype(np.uint8) * 255])).permute(2, 0, 1)
             pixels.append(F.avg_pool2d(large.float(), 2).round().to(torch.uint8))

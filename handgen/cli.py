@@ -38,7 +38,13 @@ The same command with --ckpt_path=last continues the newest run of that experime
 
 def script() -> None:
     """Entry point of the installed program: run `main` and exit with its code."""
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -36,16 +36,26 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
     return flat.reshape(images.shape)
 
 
-def random_affine(count: int, device: torch.device) -> Tensor:
-    """Inverse affine maps (B, 2, 3) in [-1, 1] coordinates: mirror, +-11 degrees, scale 0.82-1.15, shift."""
-    angle = 0.2 * (2 * torch.rand(count, device=device) - 1)
-    scale = 0.82 + 0.33 * torch.rand(count, device=device)
+def random_affine(
+    count: int, device: torch.device, turn: float = 0.2, scale: tuple[float, float] = (0.82, 1.15), shift: float = 0.14
+) -> Tensor:
+    """Inverse affine maps (B, 2, 3) in [-1, 1] coordinates.
+
+    Args:
+        count: B; half of them are mirrored.
+        device: where they go.
+        turn: largest angle, radians.
+        scale: smallest and largest.
+        shift: largest, half frames.
+    """
+    angle = turn * (2 * torch.rand(count, device=device) - 1)
+    size = scale[0] + (scale[1] - scale[0]) * torch.rand(count, device=device)
     mirror = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
-    shift = 0.14 * (2 * torch.rand(count, 2, device=device) - 1)
-    cos, sin = angle.cos() / scale, angle.sin() / scale
+    offset = shift * (2 * torch.rand(count, 2, device=device) - 1)
+    cos, sin = angle.cos() / size, angle.sin() / size
     rows = [
-        torch.stack([mirror * cos, mirror * sin, shift[:, 0]], -1),
-        torch.stack([-sin, cos, shift[:, 1]], -1),
+        torch.stack([mirror * cos, mirror * sin, offset[:, 0]], -1),
+        torch.stack([-sin, cos, offset[:, 1]], -1),
     ]
     return torch.stack(rows, dim=1)
 
@@ -72,6 +82,21 @@ def recolour(images: Tensor) -> Tensor:
     mean = images.mean(dim=(2, 3), keepdim=True)
     images = (images - mean) * draw(0.25, 1, 1, 1) + mean
     return images * draw(0.15, 1, 1, 1) * draw(0.06, 3, 1, 1)
+
+
+def mix_colours(images: Tensor, spread: float = 0.25, chance: float = 0.5) -> Tensor:
+    """Change hues at random, so that shape is learnt and not the colour of skin: each channel takes some of the others.
+
+    Args:
+        images: (B, 3, H, W).
+        spread: SD of the mixture's entries.
+        chance: share of the images that is changed.
+    """
+    count, device = len(images), images.device
+    noise = spread * torch.randn(count, 3, 3, device=device)
+    noise *= (torch.rand(count, 1, 1, device=device) < chance).float()
+    mixture = torch.eye(3, device=device) + noise - noise.mean(dim=2, keepdim=True)  # grey stays grey
+    return torch.einsum("bij,bjhw->bihw", mixture, images)
 
 
 def bleach_background(images: Tensor, mask: Tensor, chance: float = 0.35) -> Tensor:

@@ -187,6 +187,7 @@ def evaluate_variant(
     judges: Mapping[str, Judge],
     rewarded: Collection[str] = (),
     cost: Cost | None = None,
+    corrected: bool = True,
 ) -> list[Measurement]:
     """All figures of one set of images.
 
@@ -198,6 +199,8 @@ def evaluate_variant(
         judges: Judges by name.
         rewarded: Judges that an agent was rewarded by: left out of the headline rate.
         cost: What the images cost to draw.
+        corrected: Also correct the rates for the judges' reliability, which was measured on rendered hands: not for
+            photographs.
 
     Returns:
         One measurement per metric; what cannot be measured (a cost per valid sample when none was valid) is
@@ -209,6 +212,8 @@ def evaluate_variant(
     if len(images) <= NEIGHBOURS:
         raise UserError(f"variant {variant!r} has {len(images)} images; the evaluation needs more than {NEIGHBOURS}")
     found = _valid_rates(judge_images(images, judges), judges, rewarded)
+    if not corrected:
+        found = {metric: rate for metric, rate in found.items() if not metric.startswith("valid_rate_corrected/")}
     found |= _distribution(variant, images, reference, judges)
     found |= _appearance(images, reference)
     if cost is not None:

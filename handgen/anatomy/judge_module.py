@@ -1,4 +1,4 @@
-"""Training the judges: two classifiers and the keypoint regressor behind the geometric judge.
+"""Training the judges: what all of them share, and the two classifiers.
 
 The classifiers learn validity, kind and number of digits at once; only validity is used afterwards, but the other
 two make it learn anatomy. Photographs, where there are some, are assumed valid and never labelled by hand; edited
@@ -10,7 +10,6 @@ randomisation from Tobin et al. 2017 (arXiv 1703.06907).
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ from torch.nn import functional as F
 
 from handgen.anatomy import degradation
 from handgen.anatomy.geometric import GeometricJudge
-from handgen.anatomy.judge_networks import JudgeNetwork, expected_position
+from handgen.anatomy.judge_networks import JudgeNetwork
 from handgen.anatomy.judge_reliability import BLURS, acceptance_threshold, reliability
 from handgen.anatomy.judges import WEIGHTS, LearnedJudge, save_judge
+from handgen.anatomy.malformations import VALID
+from handgen.errors import UserError
 from handgen.precision import autocast
 from handgen.results import Measurement
 
@@ -31,8 +32,6 @@ Batch = dict[str, Tensor]
 ACCEPTANCE = 0.955
 """Share of held-out valid hands that a judge is set to accept, with a little room above the 95% it is asked for."""
 MILD_BLUR = BLURS["mild"]
-CROSS_WEIGHT, POSITION_WEIGHT = 0.15, 4.0
-"""Weights that make both terms of `keypoint_loss` about equal once training has settled."""
 
 
 class JudgeTraining(LightningModule):
@@ -49,9 +48,9 @@ class JudgeTraining(LightningModule):
         self.measurements: list[Measurement] = []
         self._held_out: dict[str, list[Tensor]] = {}
 
-    @abstractmethod
-    def calibrate(self, valid: Tensor) -> None:
-        """Set the threshold from valid hands (N, 3, H, W) that were not trained on."""
+    def calibrate(self, image: Tensor, kind: Tensor) -> None:
+        """Set the threshold from hands (N, 3, H, W) of kinds (N,) that were not trained on; kind 0 is valid."""
+        raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
         """Plain values that belong to the saved weights."""
@@ -66,12 +65,18 @@ class JudgeTraining(LightningModule):
         return taken
 
     def on_test_start(self) -> None:
-        """Calibrate on the validation hands, so that the test hands stay unseen."""
+        """Calibrate on the validation hands, so that the test hands stay unseen.
+
+        Raises:
+            UserError: on several devices, of which each would see a part of the hands only.
+        """
+        if self.trainer.world_size > 1:
+            raise UserError("a judge is calibrated and tested by one process: add --trainer.devices=1")
         self._held_out = {}
         hands = self.trainer.datamodule.hands("val")  # type: ignore[attr-defined]
-        chosen = hands.labels["valid"].nonzero()[:, 0]
-        images = hands.pixels[chosen, :3].float().to(self.device) / 255
-        self.calibrate(degradation.gaussian_blur(images, torch.full((len(images),), MILD_BLUR, device=self.device)))
+        images = hands.pixels[:, :3].float().to(self.device) / 255
+        blurred = degradation.gaussian_blur(images, torch.full((len(images),), MILD_BLUR, device=self.device))
+        self.calibrate(blurred, hands.labels["kind"].to(self.device))
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collect scores on held-out hands at every blur level, or on held-out photographs."""
@@ -196,9 +201,8 @@ class JudgeClassifier(JudgeTraining):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Area under the ROC curve needs all scores: collect them."""
-        if "planted" not in batch:
-            self._collect("score", self.judge(batch["image"]).float())
-            self._collect("valid", batch["valid"])
+        self._collect("score", self.judge(batch["image"]).float())
+        self._collect("valid", batch["valid"])
 
     def on_validation_epoch_end(self) -> None:
         """Log the share of malformed hands caught when 95.5% of the valid ones are accepted."""
@@ -209,12 +213,12 @@ class JudgeClassifier(JudgeTraining):
             if len(good) and len(bad)
             else torch.tensor(0.0)
         )
-        self.log("eval/caught", caught, prog_bar=True)
+        self.log("eval/caught", caught, prog_bar=True, sync_dist=True)
 
-    def calibrate(self, valid: Tensor) -> None:
+    def calibrate(self, image: Tensor, kind: Tensor) -> None:
         """Put the threshold where 95.5% of the valid hands pass."""
         self.judge.threshold = 0.0
-        scores = torch.cat([self.judge.verdict(part).score for part in valid.split(250)])
+        scores = torch.cat([self.judge.verdict(part).score for part in image[kind == VALID].split(250)])
         self.judge.threshold = float(acceptance_threshold(scores, ACCEPTANCE))
 
     def on_test_start(self) -> None:
@@ -227,97 +231,3 @@ class JudgeClassifier(JudgeTraining):
     def facts(self) -> dict[str, Any]:
         """Trunk and threshold beside the reliability."""
         return {"trunk": self.judge.trunk, "threshold": self.judge.threshold, **super().facts()}
-
-
-class KeypointRegressor(JudgeTraining):
-    """The network behind the geometric judge: keypoints, their visibility, and the hand's silhouette.
-
-    Args:
-        lr: largest learning rate. weight_decay: of AdamW.
-        sigma: width of the target heat maps in [-1, 1] units.
-        install: whether testing puts the weights into the package.
-    """
-
-    judge: GeometricJudge
-    name = "geometric"
-
-    def __init__(
-        self, lr: float = 3e-3, weight_decay: float = 0.01, sigma: float = 0.05, install: bool = False
-    ) -> None:
-        super().__init__(lr, weight_decay, install)
-        self.save_hyperparameters()
-        self.sigma = sigma
-        self.judge = GeometricJudge()
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Smallest margin of the geometric checks (B,)."""
-        margin: Tensor = self.judge(image)
-        return margin
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step on degraded hands; photographs teach silhouette and, where intact, visibility."""
-        image = degradation.bleach_background(batch["image"], batch["mask"])
-        keypoints, visible, mask = batch["keypoints"], batch["visible"].float(), batch["mask"]
-        inverse = degradation.random_affine(len(image), image.device)
-        warped = degradation.warp(torch.cat([image, mask], dim=1), inverse)
-        image, mask = degradation.soften(degradation.recolour(warped[:, :3])), warped[:, 3:]
-        loss = self._loss(image, degradation.warp_points(keypoints, inverse), visible, mask)
-        if "photo" in batch:
-            loss = loss + 0.5 * self._photo_loss(batch)
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
-
-    def _loss(self, image: Tensor, keypoints: Tensor, visible: Tensor, mask: Tensor) -> Tensor:
-        with autocast(self.device, "auto"):
-            heatmaps, visibility, silhouette = self.judge.network(image.contiguous(memory_format=torch.channels_last))
-        inside = visible * (keypoints.abs() < 1).all(dim=-1)
-        position = keypoint_loss(heatmaps.float(), keypoints, inside, self.sigma)
-        small = F.adaptive_avg_pool2d(mask, silhouette.shape[-1])
-        seen = F.binary_cross_entropy_with_logits(visibility.float(), inside)
-        return position + seen + F.binary_cross_entropy_with_logits(silhouette.float(), small)
-
-    def _photo_loss(self, batch: Batch) -> Tensor:
-        inverse = degradation.random_affine(len(batch["photo"]), batch["photo"].device)
-        warped = degradation.warp(torch.cat([batch["photo"], batch["photo_mask"]], dim=1), inverse)
-        image = degradation.soften(degradation.recolour(warped[:, :3]))
-        with autocast(self.device, "auto"):
-            _, visibility, silhouette = self.judge.network(image.contiguous(memory_format=torch.channels_last))
-        small = F.adaptive_avg_pool2d(warped[:, 3:], silhouette.shape[-1])
-        loss = F.binary_cross_entropy_with_logits(silhouette.float(), small)
-        intact = batch["photo_valid"]
-        if intact.any():
-            target = torch.full_like(visibility[intact].float(), 0.97)
-            loss = loss + F.binary_cross_entropy_with_logits(visibility[intact].float(), target)
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Log the mean error of visible keypoints in half frames."""
-        if "planted" in batch:
-            return
-        found = expected_position(self.judge.network(batch["image"])[0].float())
-        error = ((found - batch["keypoints"]).norm(dim=-1) * batch["visible"]).sum() / batch["visible"].sum()
-        self.log("eval/keypoint_error", error, prog_bar=True, batch_size=len(found))
-
-    def calibrate(self, valid: Tensor) -> None:
-        """Set proportions and thresholds where 95.5% of the valid hands pass every check."""
-        self.judge.calibrate(valid, ACCEPTANCE)
-
-
-def keypoint_loss(heatmaps: Tensor, keypoints: Tensor, weight: Tensor, sigma: float) -> Tensor:
-    """Cross-entropy with Gaussian maps plus the L1 error of the soft-argmax (after Nibali et al. 2018, DSNT).
-
-    Args:
-        heatmaps: logits (B, K, H, W).
-        keypoints: (B, K, 2) in [-1, 1].
-        weight: (B, K), 0 leaves a keypoint out.
-        sigma: SD of the target maps in [-1, 1] units.
-    """
-    height, width = heatmaps.shape[2:]
-    xs = (torch.arange(width, device=heatmaps.device) + 0.5) * 2 / width - 1
-    ys = (torch.arange(height, device=heatmaps.device) + 0.5) * 2 / height - 1
-    across, down = (xs - keypoints[..., :1]) ** 2, (ys - keypoints[..., 1:]) ** 2  # (B, K, W), (B, K, H)
-    target = (-(across[..., None, :] + down[..., :, None]) / (2 * sigma**2)).flatten(2).softmax(dim=-1)
-    cross = -(target * heatmaps.flatten(2).log_softmax(dim=-1)).sum(dim=-1)
-    error = (expected_position(heatmaps) - keypoints).abs().sum(dim=-1)
-    total: Tensor = ((CROSS_WEIGHT * cross + POSITION_WEIGHT * error) * weight).sum()
-    return total / weight.sum().clamp(min=1)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from handgen.anatomy.landmarks import LANDMARKS
 from handgen.anatomy.malformations import KINDS
 
 MAX_DIGITS = 7
 KEYPOINTS = 21
+FEW = -5.0
+"""Added to the logits of densities: few pixels hold a landmark."""
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -102,10 +106,29 @@ class JudgeNetwork(nn.Module):
         return out[:, 0], out[:, 1 : 1 + len(KINDS)], out[:, 1 + len(KINDS) :]
 
 
-class KeypointNetwork(nn.Module):
-    """A small U-Net: heat maps of 21 keypoints at half the resolution, their visibility, and the hand's mask."""
+class KeypointOutput(NamedTuple):
+    """What `KeypointNetwork` returns for B images (B, 3, H, W).
 
-    def __init__(self, widths: Sequence[int] = (20, 36, 64, 100)) -> None:
+    Attributes:
+        heatmaps: logits (B, 21, H/2, W/2) of the named keypoints. visible: their logits of visibility (B, 21).
+        mask: logits (B, 1, H/2, W/2) of the silhouette.
+        density: (B, len(LANDMARKS), H/2, W/2), positive; its sum is the number of landmarks of each class.
+    """
+
+    heatmaps: Tensor
+    visible: Tensor
+    mask: Tensor
+    density: Tensor
+
+
+class KeypointNetwork(nn.Module):
+    """A small U-Net that finds 21 keypoints, the silhouette, and anonymous landmarks to count.
+
+    Args:
+        widths: channels at a half, a quarter, an eighth and a sixteenth of the resolution.
+    """
+
+    def __init__(self, widths: Sequence[int] = (20, 36, 64, 96)) -> None:
         super().__init__()
         a, b, c, d = widths
         self.down1 = nn.Sequential(_conv(3, a, 2), _conv(a, a))
@@ -115,16 +138,12 @@ class KeypointNetwork(nn.Module):
         self.up3 = _conv(d + c, c)
         self.up2 = _conv(c + b, 56)
         self.up1 = _conv(56 + a, 40)
-        self.heatmap = nn.Conv2d(40, KEYPOINTS, 1)
-        self.mask = nn.Conv2d(40, 1, 1)
+        self.maps = nn.Conv2d(40, KEYPOINTS + 1, 1)
+        self.density = nn.Conv2d(40, len(LANDMARKS), 1)
         self.visible = nn.Linear(d + 56, KEYPOINTS)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Analyse images (B, 3, H, W) in [0, 1].
-
-        Returns:
-            Heat map logits (B, 21, H/2, W/2), logits of visibility (B, 21), mask logits (B, 1, H/2, W/2).
-        """
+    def forward(self, images: Tensor) -> KeypointOutput:
+        """Analyse images (B, 3, H, W) in [0, 1]."""
         x1 = self.down1(images - 0.5)
         x2 = self.down2(x1)
         x3 = self.down3(x2)
@@ -132,8 +151,10 @@ class KeypointNetwork(nn.Module):
         y = self.up3(torch.cat([F.interpolate(x4, scale_factor=2.0), x3], dim=1))
         y2 = self.up2(torch.cat([F.interpolate(y, scale_factor=2.0), x2], dim=1))
         y1 = self.up1(torch.cat([F.interpolate(y2, scale_factor=2.0), x1], dim=1))
+        heatmaps, mask = self.maps(y1).split([KEYPOINTS, 1], dim=1)
+        density = F.softplus(self.density(y1).float() + FEW)
         pooled = torch.cat([x4.mean(dim=(2, 3)), y2.amax(dim=(2, 3))], dim=1)
-        return self.heatmap(y1), self.visible(pooled), self.mask(y1)
+        return KeypointOutput(heatmaps, self.visible(pooled), mask, density)
 
 
 def expected_position(logits: Tensor) -> Tensor:

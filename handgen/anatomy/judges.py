@@ -6,6 +6,8 @@ may be rewarded by one of them; it is graded by the others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,7 +33,8 @@ class Verdict:
 
     Attributes:
         valid: bool (B,), accepted as an anatomically correct hand.
-        score: float (B,), log-odds of validity above the judge's threshold; valid is score > 0.
+        score: float (B,), valid is score > 0: log-odds of validity above the threshold; for the geometric judge the
+            smallest margin of its checks in SDs.
         digits: int64 (B,), number of digits that it counts.
     """
 
@@ -127,18 +130,30 @@ def read_judge(path: Path) -> dict[str, Any]:
     Raises:
         UserError: if the file is missing or damaged.
     """
-    name = path.stem
     if not path.is_file():
-        raise UserError(
-            f"no weights of {name} at {path}: train it with `make train EXP={name} ARGS=--model.install=true`"
-        )
-    try:
+        raise UserError(f"no weights of {path.stem} at {path}: {_advice(path)}")
+    with readable(path):
         contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"the weights of {name} at {path} are damaged ({type(error).__name__}): train it again"
-        ) from error
     return contents
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say in one line that a judge's file cannot be used, whatever is wrong with it.
+
+    Raises:
+        UserError: if the block fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        problem = f"the weights of {path.stem} at {path} are damaged or of another version"
+        raise UserError(f"{problem} ({type(error).__name__}): {_advice(path)}") from error
+
+
+def _advice(path: Path) -> str:
+    experiment = {"geometric": "judge_keypoints"}.get(path.stem, path.stem)
+    return f"train it with `make train EXP={experiment}`, then `make eval EXP={experiment} ARGS=--model.install=true`"
 
 
 def load_learned_judge(path: Path) -> LearnedJudge:
@@ -148,8 +163,9 @@ def load_learned_judge(path: Path) -> LearnedJudge:
         UserError: if the file is missing or damaged.
     """
     saved = read_judge(path)
-    judge = LearnedJudge(saved["trunk"], saved["threshold"], saved["sensitivity"], saved["specificity"])
-    judge.load_state_dict(saved["weights"])
+    with readable(path):
+        judge = LearnedJudge(saved["trunk"], saved["threshold"], saved["sensitivity"], saved["specificity"])
+        judge.load_state_dict(saved["weights"])
     return judge.eval().requires_grad_(False)
 
 

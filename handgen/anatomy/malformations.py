@@ -80,9 +80,7 @@ def _fused(s: Skeleton, draws: Draws) -> None:
     """Two neighbouring fingers grown together along their whole length."""
     rows, digit = _rows(s), draws.integer(1, 3)
     first, second = s.joints[rows, digit], s.joints[rows, digit + 1]
-    middle = 0.5 * (first + second)
-    straight = middle + 0.0
-    straight[..., 0] = middle[..., 0]
+    straight = 0.5 * (first + second)
     reach = 0.42 * s.radii[rows, digit, 0][:, None, None]
     across = torch.stack(
         [torch.ones_like(reach[..., 0]), torch.zeros_like(reach[..., 0]), torch.zeros_like(reach[..., 0])], -1

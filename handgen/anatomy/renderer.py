@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from handgen.anatomy import parameters as tables
 from handgen.anatomy.digits import Marks, Relief, add_digits
 from handgen.anatomy.draws import Draws
-from handgen.anatomy.kinematics import JOINTS, Skeleton, pose
+from handgen.anatomy.kinematics import JOINTS, SLOTS, Skeleton, pose
+from handgen.anatomy.landmarks import landmark_classes
 from handgen.anatomy.malformations import KINDS, VALID, digit_labels, malform
 from handgen.anatomy.parameters import HandParameters, sample_parameters, stand_upright
 from handgen.anatomy.shape import Frame, palm_creases, palm_distance, palm_height
@@ -34,6 +35,8 @@ class Rendering:
         image: uint8 (B, 3, size, size), sRGB. mask: uint8 (B, 1, size, size), 255 on the hand (not the sleeve).
         keypoints: float32 (B, 21, 2), (x, y) in [-1, 1], y down: wrist, then root, two joints and tip of each digit.
         visible: bool (B, 21): the joint exists, lies in the frame and is not hidden behind another digit.
+        landmarks: float32 (B, 35, 2), all joints of all digit slots, (x, y) in [-1, 1]. landmark_class: int64 (B, 35),
+            index into `LANDMARKS` or -1 where there is none.
         kind: int64 (B,), index into `KINDS`. valid: bool (B,).
         digits: int64 (B,) digits that a person would count. segments: int64 (B, 5), thumb to little finger.
         side: int64 (B,) 0 right, 1 left. view: int64 (B,) 0 palmar, 1 dorsal.
@@ -44,6 +47,8 @@ class Rendering:
     mask: Tensor
     keypoints: Tensor
     visible: Tensor
+    landmarks: Tensor
+    landmark_class: Tensor
     kind: Tensor
     valid: Tensor
     digits: Tensor
@@ -172,9 +177,11 @@ def _render_chunk(indices: Sequence[int], seed: int, size: int, kinds: Sequence[
     image = _camera(torch.lerp(behind, dressed, outline[:, None]), p, size, draws)
     mask = F.avg_pool2d(cover[:, None], resolution // size)
     keypoints, visible = _keypoints(frame, s, relief)
+    landmarks = _to_image(frame, s.joints[..., :2].flatten(1, 2)).float()
     digits, segments = digit_labels(s, kind)
     return Rendering(
-        image, (mask * 255).round().to(torch.uint8), keypoints, visible, kind, kind == VALID, digits, segments,
+        image, (mask * 255).round().to(torch.uint8), keypoints, visible, landmarks,
+        landmark_classes(s, kind).reshape(-1, SLOTS * JOINTS), kind, kind == VALID, digits, segments,
         p.side.long(), p.view.long(), p.as_dict(),
     )  # fmt: skip
 

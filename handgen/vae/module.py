@@ -45,9 +45,10 @@ class VAE(LightningModule):
     variance, beta-VAE, Higgins et al. 2017). Differences from those papers, numbered as in ``docs/vae.md``:
 
     1. The weight ``beta`` applies under every likelihood, and its default is below 1.
-    2. An optional Laplacian-pyramid term sharpens edges (``detail_weight``).
+    2. A likelihood over frequency bands (``pyramid``), and an optional term that sharpens edges (``detail_weight``).
     3. The evaluated weights are a moving average of the trained ones (``ema_decay``).
     4. Samples come from a prior fitted to encoded training images after training (``sampler``).
+    5. The network (`handgen.vae.networks`). 6. The learning rate's schedule. 7. Validation has its own noise.
 
     Args:
         image_size: side of the square images in pixels: 16, 32, 64, 128 or 256.

@@ -6,20 +6,8 @@ import pytest
 import torch
 
 from handgen.anatomy import KINDS, degradation, render_hands
-from handgen.anatomy.geometric import (
-    CHECKS,
-    GeometricJudge,
-    bend,
-    digit_lengths,
-    disorder,
-    distance_to_skeleton,
-)
-from handgen.anatomy.judge_module import (
-    JudgeClassifier,
-    KeypointRegressor,
-    classification_loss,
-    keypoint_loss,
-)
+from handgen.anatomy.geometric import CHECKS, Findings, GeometricJudge
+from handgen.anatomy.judge_module import JudgeClassifier, classification_loss
 from handgen.anatomy.judge_networks import JudgeNetwork, KeypointNetwork, expected_position
 from handgen.anatomy.judge_reliability import HEALTHY, PLANTED, acceptance_threshold, reliability
 from handgen.anatomy.judges import (
@@ -31,6 +19,9 @@ from handgen.anatomy.judges import (
     save_judge,
     to_judge_size,
 )
+from handgen.anatomy.keypoint_module import KeypointRegressor, keypoint_loss
+from handgen.anatomy.landmarks import CORRECT_COUNTS
+from handgen.anatomy.measurements import bend, digit_lengths, disorder, distance_to_skeleton, proportions
 from handgen.anatomy.photo_edits import EDITS
 from handgen.errors import UserError
 
@@ -138,8 +129,9 @@ def batch(count: int = 12) -> dict[str, torch.Tensor]:
     return {
         "image": hands.image.float() / 255, "mask": hands.mask.float() / 255, "kind": hands.kind, "valid": hands.valid,
         "digits": hands.digits, "keypoints": hands.keypoints, "visible": hands.visible,
+        "landmarks": hands.landmarks, "landmark_class": hands.landmark_class,
         "photo": hands.image[:4].float() / 255, "photo_mask": hands.mask[:4].float() / 255,
-        "photo_valid": torch.tensor([True, False, True, False]),
+        "photo_valid": torch.tensor([True, False, True, False]), "photo_planted": torch.tensor([0, 1, 0, 2]),
     }  # fmt: skip
 
 
@@ -196,9 +188,25 @@ def test_calibration_accepts_the_asked_share_of_valid_hands() -> None:
     torch.manual_seed(0)
     judge = GeometricJudge().eval()
     images = render_hands(range(120)).image.float() / 255
-    judge.calibrate(images, acceptance=0.9)
+    judge.calibrate(images, torch.zeros(120).long(), acceptance=0.9)
     assert judge.measure(images[:3]).shape == (3, len(CHECKS))
     assert float(judge.verdict(images).valid.float().mean()) == pytest.approx(0.9, abs=0.06)
+
+
+def test_each_check_of_counts_fires_on_its_own_landmark() -> None:
+    judge = GeometricJudge().eval()
+    keypoints, mask = straight_hand(), torch.ones(1, 1, 32, 32)
+    right = judge.check(Findings(keypoints, torch.ones(1, 21), mask, torch.tensor([CORRECT_COUNTS]).float()))[0]
+    wrong = judge.check(Findings(keypoints, torch.ones(1, 21), mask, torch.tensor([[5.0, 1.0, 10.0, 5.0]])))[0]
+    assert right[:4].tolist() == [0.0, 0.0, 0.0, 0.0] and wrong[:4].tolist() == [1.0, 0.0, 2.0, 1.0]
+    assert torch.equal(right[4:], wrong[4:]) and len(right) == len(CHECKS)
+
+
+def test_proportions_do_not_change_with_size_place_turn_and_side() -> None:
+    hand = straight_hand()
+    turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
+    for other in (0.5 * hand + 0.1, hand @ turn, hand * torch.tensor([-1.0, 1.0])):
+        assert torch.allclose(proportions(hand), proportions(other), atol=1e-5)
 
 
 def test_judge_file_is_read_back_and_holds_no_code(tmp_path: Path) -> None:

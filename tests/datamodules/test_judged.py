@@ -24,6 +24,8 @@ def test_labels_are_the_renderers() -> None:
     assert torch.equal(batch["kind"], truth.kind)
     assert torch.equal(batch["visible"], truth.visible)
     assert torch.allclose(batch["keypoints"], truth.keypoints, atol=1e-4)
+    assert torch.allclose(batch["landmarks"], truth.landmarks, atol=1e-4)
+    assert torch.equal(batch["landmark_class"], truth.landmark_class)
 
 
 def test_halves_share_no_hand() -> None:
