@@ -56,6 +56,10 @@ def friendly_errors() -> Iterator[None]:
         raise UserError(shorten(str(error))) from error
     except MisconfigurationException as error:
         raise UserError(explain(str(error))) from error
+    except ValueError as error:  # how jsonargparse passes on what a constructor refuses
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
 
 
 def shorten(message: str) -> str:
