@@ -180,8 +180,9 @@ class LatentTuner(SAC):
         terms = self.reward_terms(batch)
         reward = self.reward.weights.total(terms)
         if self.logs_now:
+            named = {f"reward_{name}": value for name, value in terms.items()}
             self.log("train/reward", reward.mean(), prog_bar=True)
-            self.log_dict({f"train/reward_{name}": value.mean() for name, value in terms.items()})
+            self.log_dict({f"train/{name}": value.mean() for name, value in named.items()})
         return super().td_target({**batch, "reward": reward[:, None]}, temperature)
 
     def reward_terms(self, batch: Batch) -> dict[str, Tensor]:
