@@ -7,11 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from handgen.figures_agents import draw_agents
+from handgen.figures_latent import draw_ladders
 from handgen.results import Record, read_records
 
 FOLDER = Path("docs", "images")
 RESULTS = Path("experiments", "results")
-SHEETS = ("contact_sheet_second_stage", "contact_sheet_reconstruction", "neighbours_second_stage")
+SHEETS = (
+    "contact_sheet_second_stage",
+    "contact_sheet_reconstruction",
+    "neighbours_second_stage",
+    "contact_sheet_gmm",
+    "contact_sheet_tuner",
+    "before_after",
+    "hacking_gap",
+)
 """The sheets that the pages show; a run has one of each kind for every sampler."""
 HEADLINE = {"judge_a": "judge A", "judge_b": "judge B", "geometric": "geometric"}
 
@@ -36,7 +45,7 @@ def write_figures(paths: Sequence[str | Path], root: Path) -> list[Path]:
         chosen = [r for r in records if r.experiment == experiment and r.metric.startswith("valid_rate/")]
         if chosen:
             written.append(draw_rates(chosen, folder / f"{experiment}_rates.png"))
-    return written + draw_agents(records, folder)
+    return written + draw_agents(records, folder) + draw_ladders(records, folder)
 
 
 def draw_hands(path: Path) -> Path:

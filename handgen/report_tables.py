@@ -90,6 +90,13 @@ MORE = {
 }
 VAES = ("vae", "vae_hands11k", "vae_128", "vae_folder")
 SOURCES = ("heldout", "reconstruction", "reencode", "second_stage", "gmm", "gaussian", "temperature_0.8", "prior")
+TUNERS = ("vae_sac", "vae_sac_hands11k")
+LADDER = (
+    "prior", "temperature_0.6", "temperature_0.7", "temperature_0.8", "temperature_0.9", "gaussian", "gmm", "rejection",
+    "best_of_4", "best_of_16", "gradient_5", "gradient_20", "cem_48", "second_stage", "tuner", "tuner_sampled",
+    "tuner_gated", "tuner_best_of_4", "reconstruction", "reencode", "heldout",
+)  # fmt: skip
+ABLATIONS = tuple(f"vae_sac_{name}" for name in ("judge_only", "no_judge", "prior_start"))
 JUDGES = ("judge_a", "judge_b", "judge_keypoints")
 KINDS = (
     "missing", "extra", "fused", "short", "long", "no_thumb", "two_thumbs", "detached", "misplaced", "forked", "bent",
@@ -109,6 +116,23 @@ TABLES: dict[str, Table] = {
     ),
     # What else is measured of them.
     "vae_more": Table(columns=MORE, experiments=VAES, variants=SOURCES),
+    # The same decoder under every way of choosing latents, and the original's agent.
+    "vae_sac": Table(
+        columns={**VALIDITY, **QUALITY, "decoder_calls_per_valid": "decoder calls per valid"},
+        experiments=TUNERS,
+        variants=LADDER,
+    ),
+    "vae_sac_loss": Table(
+        columns={**VALIDITY, "coverage": "coverage"},
+        experiments=("vae_sac_loss",),
+        variants=("prior_untransformed", "prior", "gaussian", "gmm", "reencode", "reconstruction"),
+    ),
+    # What each guard against reward hacking is worth.
+    "vae_sac_ablation": Table(
+        columns={**VALIDITY, "coverage": "coverage"},
+        experiments=("vae_sac", *ABLATIONS),
+        variants=("tuner",),
+    ),
     # How far the judges themselves can be trusted, by blur.
     "judges": Table(
         columns={

@@ -1,0 +1,89 @@
+"""The ladder of latent tuners: valid rate against decoder calls, drawn from result records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from handgen.results import Record
+
+TUNERS = ("vae_sac", "vae_sac_hands11k")
+STRICTEST = "valid_rate/strictest"
+CEILINGS = ("heldout", "reconstruction", "reencode")
+OURS = "tuner"
+
+
+def draw_ladders(records: Sequence[Record], folder: Path) -> list[Path]:
+    """Draw the ladder of every data set that has records.
+
+    Args:
+        records: all committed records.
+        folder: where the pictures go.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for experiment in TUNERS:
+        chosen = [record for record in records if record.experiment == experiment]
+        points = ladder_points(chosen, judge_of(chosen))
+        if points:
+            written.append(_draw(points, chosen, folder / f"{experiment}_ladder.png"))
+    return written
+
+
+def judge_of(records: Sequence[Record]) -> str:
+    """Metric of the headline: on photographs judge B, since the geometric judge refuses them all (docs/judges.md)."""
+    photographs = any(record.dataset == "hands11k" for record in records)
+    return "valid_rate/judge_b" if photographs else STRICTEST
+
+
+def ladder_points(records: Sequence[Record], metric: str = STRICTEST) -> dict[str, tuple[float | None, float]]:
+    """Decoder calls per sample, None for images that no sampler drew, and valid rate of each variant, over seeds.
+
+    Records hold calls per *valid* sample by the strictest judge; the product with its rate are calls per sample.
+
+    Args:
+        records: of one experiment.
+        metric: the valid rate to show.
+    """
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for record in records:
+        values[record.variant, record.metric].append(record.value)
+    found: dict[str, tuple[float | None, float]] = {}
+    for variant in dict.fromkeys(record.variant for record in records):
+        if (variant, metric) not in values:
+            continue
+        costs = values.get((variant, "decoder_calls_per_valid"))
+        rate = values[variant, STRICTEST]
+        calls = fmean(costs) * fmean(rate) if costs else None
+        found[variant] = (calls, fmean(values[variant, metric]))
+    return found
+
+
+def _draw(points: dict[str, tuple[float | None, float]], records: Sequence[Record], path: Path) -> Path:
+    """One figure: points for samplers, dotted lines for ceilings."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    for variant, (calls, rate) in points.items():
+        if variant in CEILINGS:
+            axes.axhline(rate, color="0.6", linestyle=":", linewidth=1)
+            axes.annotate(variant, (0.995, rate), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=7)
+            continue
+        calls = 1.0 if calls is None else max(calls, 1.0)  # no valid one, no cost per valid one: a plain draw
+        colour = "C3" if variant.startswith(OURS) else "C0"
+        axes.plot(calls, rate, "o", color=colour)
+        axes.annotate(variant, (calls, rate), xytext=(5, 2), textcoords="offset points", size=7, color=colour)
+    axes.set(xscale="log", xlabel="images decoded for each sample", ylim=(0, 1), xlim=(0.8, 150))
+    label = "judge B" if judge_of(records) != STRICTEST else "the strictest judge that gave no reward"
+    axes.set_ylabel(f"valid rate, {label}")
+    axes.set_title(f"{records[0].experiment}: same decoder, {len({s for r in records for s in r.seeds})} seeds")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path

@@ -1,0 +1,40 @@
+"""The figure of the ladder: calls and rates by hand, and a file where there are records."""
+
+from pathlib import Path
+
+import pytest
+
+from handgen.figures_latent import draw_ladders, judge_of, ladder_points
+from handgen.results import Record
+
+
+def record(variant: str, metric: str, value: float, seed: int = 0, dataset: str = "synthetic") -> Record:
+    experiment = "vae_sac" if dataset == "synthetic" else f"vae_sac_{dataset}"
+    return Record(experiment, dataset, variant, metric, value, seeds=[seed], machine="m", versions="v", commit="c")
+
+
+def ladder(dataset: str = "synthetic") -> list[Record]:
+    records = [record("reconstruction", "valid_rate/strictest", 0.9, dataset=dataset)]
+    for seed in (0, 1):
+        records += [
+            record("best_of_4", "valid_rate/strictest", 0.5, seed, dataset),
+            record("best_of_4", "valid_rate/judge_b", 0.75, seed, dataset),
+            record("best_of_4", "decoder_calls_per_valid", 8.0, seed, dataset),
+        ]
+    return records
+
+
+def test_points_are_calls_per_sample_and_rates() -> None:
+    assert ladder_points(ladder()) == {"reconstruction": (None, 0.9), "best_of_4": (4.0, 0.5)}
+
+
+def test_photographs_are_shown_by_judge_b() -> None:
+    records = ladder("hands11k")
+    assert judge_of(records) == "valid_rate/judge_b"
+    assert ladder_points(records, judge_of(records)) == {"best_of_4": (4.0, 0.75)}
+
+
+@pytest.mark.parametrize(("records", "names"), [([], set()), (ladder(), {"vae_sac_ladder.png"})])
+def test_a_figure_where_there_are_records(records: list[Record], names: set[str], tmp_path: Path) -> None:
+    assert {path.name for path in draw_ladders(records, tmp_path)} == names
+    assert all((tmp_path / name).stat().st_size > 3000 for name in names)
