@@ -16,9 +16,9 @@ from handgen.vae.samplers import SAMPLERS, Sampler
 if TYPE_CHECKING:
     from handgen.latent.module import LatentTuner
 
-SEARCHES = ("rejection", "best_of_4", "best_of_16", "gradient_5", "gradient_20", "cem_48")
+SEARCHES = ("rejection", "best_of_4", "best_of_16", "gradient_5", "gradient_16", "cem_48")
 TUNED = ("tuner", "tuner_sampled", "tuner_gated", "tuner_best_of_4")
-LADDER = (*SAMPLERS, *SEARCHES, *TUNED)
+LADDER = ("temperature_0.6", *SAMPLERS, *SEARCHES, *TUNED)
 """Names of all rungs. A number is: draws (``best_of``), gradient steps, images decoded (``cem``), candidates."""
 CEM_GENERATIONS = 3
 

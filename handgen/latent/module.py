@@ -71,6 +71,7 @@ class LatentTuner(SAC):
         prior_weight: of the loss of log-density under N(0, I).
         displacement_weight: of the mean squared action.
         discriminator_lr: learning rate of the discriminators.
+        discriminator_noise: standard deviation of noise on what the discriminator of latents learns from.
         sampler: what :meth:`sample` draws from by default, a name of :data:`handgen.latent.ladder.LADDER`.
         hidden_dims: hidden units of actor and critics.
         lr: learning rate of actor, critics and temperature.
@@ -99,6 +100,7 @@ class LatentTuner(SAC):
         prior_weight: float = 0.0,
         displacement_weight: float = 1.0,
         discriminator_lr: float = 1e-3,
+        discriminator_noise: float = 0.0,
         sampler: str = "tuner",
         hidden_dims: tuple[int, ...] = (256, 256),
         lr: float = 1e-3,
@@ -132,7 +134,8 @@ class LatentTuner(SAC):
             prior_weight,
             displacement_weight,
         )
-        self.reward = RewardModel(latent_dim, load_learned_judge(WEIGHTS / f"{rewarded}.pt"), weights, views)
+        judge = load_learned_judge(WEIGHTS / f"{rewarded}.pt")
+        self.reward = RewardModel(latent_dim, judge, weights, views, noise=discriminator_noise)
         self.starts = torch.zeros(0, latent_dim)
 
     # The world, made from training images.

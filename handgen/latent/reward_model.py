@@ -32,6 +32,8 @@ class RewardModel(nn.Module):
         weights: of the terms.
         views: views that the judge sees of each image.
         bank: real and own samples that the diversity term compares with.
+        noise: standard deviation of Gaussian noise on what the latents' discriminator learns from, in standardised
+            units; it keeps two sets that hardly overlap comparable (Arjovsky and Bottou 2017, arXiv:1701.04862).
     """
 
     mean: Tensor
@@ -40,10 +42,16 @@ class RewardModel(nn.Module):
     real_features: Tensor
 
     def __init__(
-        self, latent_dim: int, judge: LearnedJudge, weights: RewardWeights, views: int = 2, bank: int = 512
+        self,
+        latent_dim: int,
+        judge: LearnedJudge,
+        weights: RewardWeights,
+        views: int = 2,
+        bank: int = 512,
+        noise: float = 0.0,
     ) -> None:
         super().__init__()
-        self.weights, self.views, self.bank = weights, views, bank
+        self.weights, self.views, self.bank, self.noise = weights, views, bank, noise
         self._judge = (judge.eval().requires_grad_(False),)  # hidden from state_dict, parameters() and train()
         features = judge.network.project.out_features
         self.latent_realism = Discriminator(latent_dim)
@@ -106,8 +114,8 @@ class RewardModel(nn.Module):
         """
         losses = []
         if "latent_realism" in self.weights.used:
-            real = self.real_latents(len(own))
-            losses.append(discriminator_loss(self.latent_realism(real), self.latent_realism(own)))
+            noisy = [x + self.noise * torch.randn_like(x) for x in (self.real_latents(len(own)), own)]
+            losses.append(discriminator_loss(*(self.latent_realism(x) for x in noisy)))
         if "feature_realism" in self.weights.used:
             rows = torch.randint(len(self.real_features), (len(own_features),), device=own.device)
             real = self.feature_realism(self.real_features[rows])
