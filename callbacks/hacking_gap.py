@@ -11,7 +11,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from handgen.anatomy.evaluation import Judge, judge_images
 from handgen.callbacks.hand_evaluation import load_judges
-from handgen.images import write_png
 
 
 class HackingGap(Callback):
@@ -96,13 +95,12 @@ def draw_gap(curve: Sequence[Mapping[str, float]], rewarded: str, path: Path) ->
         rewarded: the judge that gives reward.
         path: of the PNG.
     """
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    import matplotlib
 
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
     for name in sorted(key for key in curve[0] if key.startswith("valid_rate/")):
         judge = name.removeprefix("valid_rate/")
         label = f"{judge} (gives reward)" if judge == rewarded else judge
@@ -111,5 +109,6 @@ def draw_gap(curve: Sequence[Mapping[str, float]], rewarded: str, path: Path) ->
     axes.set(xlabel="updates", ylabel="valid rate of fresh samples", ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend()
-    canvas.draw()
-    return write_png(path, np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path

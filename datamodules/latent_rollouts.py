@@ -134,9 +134,7 @@ class LatentRollouts(ReplayDataModule):
         """
         module = self.trainer.lightning_module if self.trainer else None
         if not hasattr(module, "world"):
-            raise UserError(
-                "LatentRollouts is the experience of a tuner: give --model=handgen.latent.LatentTuner"
-            )
+            raise UserError("LatentRollouts is the experience of a tuner: give --model=handgen.latent.LatentTuner")
         return cast(Tuner, module)
 
     def prepare_data(self) -> None:
@@ -159,8 +157,7 @@ class LatentRollouts(ReplayDataModule):
 
     def make_envs(self, count: int) -> Envs:
         """Latents to tune side by side."""
-        world: Envs = self.tuner.world(count)
-        return world
+        return cast(Envs, self.tuner.world(count))  # its steps tell more than `Step` does
 
     def make_replay(self, envs: Envs) -> LatentReplay:
         """An empty replay for them."""
