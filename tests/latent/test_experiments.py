@@ -8,6 +8,7 @@ import torch
 from toy_tuner import ToyJudge
 
 from handgen import cli
+from handgen.experiment_arguments import prepare
 from handgen.images import make_grid, write_png
 from handgen.paths import experiments_root
 from handgen.prerequisites import trained_run
@@ -116,6 +117,20 @@ def test_the_chain_from_vae_to_repaired_picture(tmp_path: Path, capsys: pytest.C
     assert (run / "samples" / "before_after.png").stat().st_size > 1000
     assert cli.main(["sample", *tiny, "--input=nowhere.png"]) == 2
     assert "error: cannot read the picture nowhere.png" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_a_missing_vae(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("handgen.commands.prepare", lambda name, words: prepare(name, [*words, *TINY_VAE, *HANDS]))
+    (tmp_path / "small.yaml").write_text(SMALL_CALLBACKS)
+    words = [f"--config={tmp_path / 'small.yaml'}", "--name=vae_sac", f"--runs={tmp_path / 'runs'}"]
+    assert cli.main(["fit", "--config=vae_sac", *words, *TUNER, *NESTED, "--evaluate_after_fit=false"]) == 0
+    printed = capsys.readouterr().out
+    assert "no run of vae under" in printed and "starting from" in printed
+    for experiment in ("vae", "vae_sac"):
+        assert len(list((tmp_path / "runs" / experiment).rglob("last.ckpt"))) == 1
 
 
 def test_a_missing_vae_is_trained_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
