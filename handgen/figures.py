@@ -107,7 +107,7 @@ def draw_rates(records: Sequence[Record], path: Path) -> Path:
     axes.set_ylim(0, 1)
     axes.set_ylabel("accepted as a valid hand")
     axes.set_title(f"{records[0].experiment}: {records[0].n} images for each bar and seed")
-    axes.legend(frameon=False, ncols=3, loc="upper right")
+    axes.legend(frameon=False, loc="center right")
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
