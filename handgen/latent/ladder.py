@@ -76,7 +76,7 @@ class Rungs:
             sampled,
             candidates,
             tuner.value,
-            tuner.potential if gated else None,
+            tuner.quality if gated else None,
         )
 
     @property

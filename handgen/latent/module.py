@@ -13,7 +13,7 @@ from handgen.errors import UserError
 from handgen.latent.frozen import SETTINGS, open_vae
 from handgen.latent.ladder import LADDER, Rungs
 from handgen.latent.repair import LatentRepair, check_repair_settings, displace
-from handgen.latent.reward import RewardWeights, improvement
+from handgen.latent.reward import MEASURED, RewardWeights, improvement
 from handgen.latent.reward_model import RewardModel
 from handgen.latent.tuned import keep_better
 from handgen.sac import SAC
@@ -266,12 +266,22 @@ class LatentTuner(SAC):
         return self.reward.weights.total(self.reward.potential(latent, seen.terms, seen.features, seen.features))
 
     @torch.no_grad()
+    def quality(self, latent: Tensor) -> Tensor:
+        """What is seen in the images of standardised latents (B, L), weighted, (B,): what the gate compares.
+
+        The discriminators have no say: they learnt to tell the tuner's samples from real ones, so that they would take
+        back nearly every move, and good ones first.
+        """
+        seen = self.reward.measure(self.decode(self.reward.to_latent(latent)))
+        return self.reward.weights.total(dict(zip(MEASURED, seen.terms.unbind(1), strict=True)))
+
+    @torch.no_grad()
     def repair(self, image: Tensor, gate: bool = True) -> Tensor:
         """Encode images, tune their latents, decode: image-conditional tuning.
 
         Args:
             image: (B, 3, H, W) in [0, 1].
-            gate: keep the plain reconstruction where the reward says that it is better.
+            gate: keep the plain reconstruction where it looks better (:meth:`quality`).
 
         Returns:
             (B, 3, H, W) in [0, 1].
@@ -279,7 +289,7 @@ class LatentTuner(SAC):
         start = self.reward.standardise(self.encode(image)[0])
         tuned = self.move(start)
         if gate:
-            tuned = keep_better(start, tuned, self.potential)
+            tuned = keep_better(start, tuned, self.quality)
         return self.decode(self.reward.to_latent(tuned))
 
     def samplers(self, train_images: Tensor, names: Iterable[str] = LADDER) -> dict[str, Sampler]:

@@ -29,7 +29,7 @@ class TunedSampler:
         sampled: take sampled actions rather than the mean action.
         candidates: starts for each sample; the critics, who know rewards without decoding, choose among them.
         value: of a start under the policy, by the critics: needed for ``candidates`` above 1.
-        potential: reward of a latent, decoded: with it a move that lowers it is taken back ("keep the better").
+        quality: of a latent, decoded: with it a move that lowers it is taken back ("keep the better").
         decoder_calls: images decoded beyond the one per sample that whoever uses the latents decodes anyway.
     """
 
@@ -40,7 +40,7 @@ class TunedSampler:
     sampled: bool = False
     candidates: int = 1
     value: Value | None = None
-    potential: Value | None = None
+    quality: Value | None = None
     decoder_calls: int = 0
 
     @torch.no_grad()
@@ -57,18 +57,18 @@ class TunedSampler:
             start = start.view(-1, self.candidates, start.shape[1])
             start = start[rows, self.value(start.flatten(0, 1)).view(-1, self.candidates).argmax(1)]
         tuned = self.move(start, generator if self.sampled else None)
-        if self.potential is not None:
-            tuned = keep_better(start, tuned, self.potential)
+        if self.quality is not None:
+            tuned = keep_better(start, tuned, self.quality)
             self.decoder_calls += len(tuned)  # both were decoded, one of them is what is used
         return self.to_latent(tuned).cpu()
 
 
-def keep_better(start: Tensor, tuned: Tensor, potential: Value) -> Tensor:
-    """The tuned latent where the reward says that it is better, else the start (RL-AD-Net's gate, arXiv:2511.17054).
+def keep_better(start: Tensor, tuned: Tensor, quality: Value) -> Tensor:
+    """The tuned latent where it is better, else the start (RL-AD-Net's gate, arXiv:2511.17054).
 
     Args:
         start: (B, L).
         tuned: (B, L).
-        potential: reward of latents, (B,).
+        quality: of latents, (B,).
     """
-    return torch.where((potential(tuned) > potential(start))[:, None], tuned, start)
+    return torch.where((quality(tuned) > quality(start))[:, None], tuned, start)

@@ -86,7 +86,7 @@ def test_the_gate_counts_and_a_plain_tuner_decodes_nothing() -> None:
     plain = TunedSampler(standard_normal(2), shifted, lambda z: z, lambda z: z)
     torch.testing.assert_close(plain.sample(5, generator()), standard_normal(2).sample(5, generator()) + 1.0)
     assert plain.decoder_calls == 0
-    gated = TunedSampler(standard_normal(2), shifted, lambda z: z, lambda z: z, potential=Counted())
+    gated = TunedSampler(standard_normal(2), shifted, lambda z: z, lambda z: z, quality=Counted())
     drawn = gated.sample(300, generator())
     assert gated.decoder_calls == 300
     assert (Counted()(drawn) >= Counted()(standard_normal(2).sample(300, generator()))).all()
