@@ -28,38 +28,30 @@ def draw_ladders(records: Sequence[Record], folder: Path) -> list[Path]:
     written = []
     for experiment in TUNERS:
         chosen = [record for record in records if record.experiment == experiment]
-        points = ladder_points(chosen, judge_of(chosen))
+        points = ladder_points(chosen)
         if points:
             written.append(_draw(points, chosen, folder / f"{experiment}_ladder.png"))
     return written
 
 
-def judge_of(records: Sequence[Record]) -> str:
-    """Metric of the headline: on photographs judge B, since the geometric judge refuses them all (docs/judges.md)."""
-    photographs = any(record.dataset == "hands11k" for record in records)
-    return "valid_rate/judge_b" if photographs else STRICTEST
-
-
-def ladder_points(records: Sequence[Record], metric: str = STRICTEST) -> dict[str, tuple[float | None, float]]:
+def ladder_points(records: Sequence[Record]) -> dict[str, tuple[float | None, float]]:
     """Decoder calls per sample, None for images that no sampler drew, and valid rate of each variant, over seeds.
 
     Records hold calls per *valid* sample by the strictest judge; the product with its rate are calls per sample.
 
     Args:
         records: of one experiment.
-        metric: the valid rate to show.
     """
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
     for record in records:
         values[record.variant, record.metric].append(record.value)
     found: dict[str, tuple[float | None, float]] = {}
     for variant in dict.fromkeys(record.variant for record in records):
-        if (variant, metric) not in values:
+        if (variant, STRICTEST) not in values:
             continue
         costs = values.get((variant, "decoder_calls_per_valid"))
-        rate = values[variant, STRICTEST]
-        calls = fmean(costs) * fmean(rate) if costs else None
-        found[variant] = (calls, fmean(values[variant, metric]))
+        rate = fmean(values[variant, STRICTEST])
+        found[variant] = (fmean(costs) * rate if costs else None, rate)
     return found
 
 
@@ -81,8 +73,7 @@ def _draw(points: dict[str, tuple[float | None, float]], records: Sequence[Recor
         axes.plot(calls, rate, "o", color=colour)
         axes.annotate(variant, (calls, rate), xytext=(5, 2), textcoords="offset points", size=7, color=colour)
     axes.set(xscale="log", xlabel="images decoded for each sample", ylim=(0, 1), xlim=(0.8, 150))
-    label = "judge B" if judge_of(records) != STRICTEST else "the strictest judge that gave no reward"
-    axes.set_ylabel(f"valid rate, {label}")
+    axes.set_ylabel("valid rate, the strictest judge that gave no reward")
     axes.set_title(f"{records[0].experiment}: same decoder, {len({s for r in records for s in r.seeds})} seeds")
     figure.savefig(path, dpi=110)
     plt.close(figure)

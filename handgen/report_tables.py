@@ -92,7 +92,7 @@ VAES = ("vae", "vae_hands11k", "vae_128", "vae_folder")
 SOURCES = ("heldout", "reconstruction", "reencode", "second_stage", "gmm", "gaussian", "temperature_0.8", "prior")
 TUNERS = ("vae_sac", "vae_sac_hands11k")
 LADDER = (
-    "prior", "temperature_0.6", "temperature_0.7", "temperature_0.8", "temperature_0.9", "gaussian", "gmm", "rejection",
+    "prior", "temperature_0.6", "temperature_0.8", "temperature_0.9", "gaussian", "gmm", "rejection",
     "best_of_4", "best_of_16", "gradient_5", "gradient_16", "cem_48", "second_stage", "tuner", "tuner_sampled",
     "tuner_gated", "tuner_best_of_4", "reconstruction", "reencode", "heldout",
 )  # fmt: skip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from handgen.figures_latent import draw_ladders, judge_of, ladder_points
+from handgen.figures_latent import draw_ladders, ladder_points
 from handgen.results import Record
 
 
@@ -18,7 +18,6 @@ def ladder(dataset: str = "synthetic") -> list[Record]:
     for seed in (0, 1):
         records += [
             record("best_of_4", "valid_rate/strictest", 0.5, seed, dataset),
-            record("best_of_4", "valid_rate/judge_b", 0.75, seed, dataset),
             record("best_of_4", "decoder_calls_per_valid", 8.0, seed, dataset),
         ]
     return records
@@ -26,12 +25,6 @@ def ladder(dataset: str = "synthetic") -> list[Record]:
 
 def test_points_are_calls_per_sample_and_rates() -> None:
     assert ladder_points(ladder()) == {"reconstruction": (None, 0.9), "best_of_4": (4.0, 0.5)}
-
-
-def test_photographs_are_shown_by_judge_b() -> None:
-    records = ladder("hands11k")
-    assert judge_of(records) == "valid_rate/judge_b"
-    assert ladder_points(records, judge_of(records)) == {"best_of_4": (4.0, 0.75)}
 
 
 @pytest.mark.parametrize(("records", "names"), [([], set()), (ladder(), {"vae_sac_ladder.png"})])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SEARCHES = ("rejection", "best_of_4", "best_of_16", "gradient_5", "gradient_16", "cem_48")
 TUNED = ("tuner", "tuner_sampled", "tuner_gated", "tuner_best_of_4")
-LADDER = ("temperature_0.6", *SAMPLERS, *SEARCHES, *TUNED)
+LADDER = ("temperature_0.6", "temperature_0.9", *SAMPLERS, *SEARCHES, *TUNED)
 """Names of all rungs. A number is: draws (``best_of``), gradient steps, images decoded (``cem``), candidates."""
 CEM_GENERATIONS = 3
 
