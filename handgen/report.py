@@ -144,7 +144,7 @@ def footnotes(records: Sequence[Record]) -> list[str]:
 
 def _without_seed(record: Record) -> str:
     """The command without its seed, so that the runs of several seeds share a line."""
-    return re.sub(r" --seed_everything[= ]\S+", "", record.command)
+    return re.sub(r" (--seed_everything[= ]\S+|--seeds( \d+)+)", "", record.command)
 
 
 def _footnote(key: tuple[str, ...], group: Sequence[Record]) -> str:

@@ -82,10 +82,9 @@ def test_seeds_that_agree_prove_no_more_than_one_and_shares_stay_shares() -> Non
     assert (apart.low, apart.high) == (0.0, 1.0)
 
 
-def test_runs_that_differ_in_their_seed_share_a_footnote() -> None:
-    records = [
-        replace(ONE, seeds=[seed], command=f"handgen fit --config vae --seed_everything={seed}") for seed in (0, 1)
-    ]
+@pytest.mark.parametrize("option", ["--seed_everything={}", "--seed_everything {}", "--seeds {}"])
+def test_runs_that_differ_in_their_seed_share_a_footnote(option: str) -> None:
+    records = [replace(ONE, seeds=[s], command=f"handgen fit --config vae {option.format(s)}") for s in (0, 1)]
     (note,) = report.footnotes(records)
     assert "seeds 0, 1" in note
     assert "`handgen fit --config vae`" in note

@@ -17,7 +17,7 @@ from handgen.latent.reward import MEASURED, RewardWeights, improvement
 from handgen.latent.reward_model import RewardModel
 from handgen.latent.tuned import keep_better
 from handgen.sac import SAC
-from handgen.sac.equations import PRESETS, Variant
+from handgen.sac.equations import Variant
 from handgen.vae.samplers import SAMPLERS, Sampler
 from handgen.vae.second_stage import aggregate_moments
 
@@ -109,7 +109,7 @@ class LatentTuner(SAC):
         tau: float = 0.005,
         variant: Variant = "sac",
     ) -> None:
-        check_settings(vae, start, rewarded, variant)
+        check_settings(vae, start, rewarded)
         check_repair_settings(scale, episode_length)
         several = episode_length > 1
         super().__init__(
@@ -328,7 +328,7 @@ class LatentTuner(SAC):
         return torch.cat([self.decode(part.to(self.device)) for part in torch.split(latent, batch_size)])
 
 
-def check_settings(vae: str | None, start: str, rewarded: str, variant: str) -> None:
+def check_settings(vae: str | None, start: str, rewarded: str) -> None:
     """Refuse settings that cannot work before anything is read.
 
     Raises:
@@ -340,5 +340,3 @@ def check_settings(vae: str | None, start: str, rewarded: str, variant: str) -> 
         raise UserError(f"unknown start {start!r}: choose one of {', '.join(SAMPLERS)}")
     if rewarded not in LEARNED:
         raise UserError(f"rewarded must be one of {', '.join(LEARNED)}, not {rewarded!r}")
-    if variant not in PRESETS:
-        raise UserError(f"unknown variant {variant!r}: choose one of {', '.join(PRESETS)}")

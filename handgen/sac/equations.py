@@ -80,6 +80,8 @@ def choose_equations(variant: Variant, **flags: Any) -> Equations:
         flags: fields of `Equations`; None leaves the variant's.
 
     Raises:
-        UserError: If the flags contradict each other.
+        UserError: If the variant is unknown or the flags contradict each other.
     """
+    if variant not in PRESETS:
+        raise UserError(f"unknown variant {variant!r}: choose one of {', '.join(PRESETS)}")
     return replace(PRESETS[variant], **{name: value for name, value in flags.items() if value is not None})

@@ -40,3 +40,8 @@ def test_seed_is_all_five_deviations_with_one_critic() -> None:
 def test_contradictions_are_named(flags: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         choose_equations("sac", **flags)
+
+
+def test_an_unknown_variant_is_named() -> None:
+    with pytest.raises(UserError, match="unknown variant 'sacc': choose one of sac, seed"):
+        choose_equations("sacc")  # type: ignore[arg-type]
