@@ -12,16 +12,6 @@ from handgen.results import Record, read_records
 
 FOLDER = Path("docs", "images")
 RESULTS = Path("experiments", "results")
-SHEETS = (
-    "contact_sheet_second_stage",
-    "contact_sheet_reconstruction",
-    "neighbours_second_stage",
-    "contact_sheet_gmm",
-    "contact_sheet_tuner",
-    "before_after",
-    "hacking_gap",
-)
-"""The sheets that the pages show; a run has one of each kind for every sampler."""
 HEADLINE = {"judge_a": "judge A", "judge_b": "judge B", "geometric": "geometric"}
 
 
@@ -39,8 +29,10 @@ def write_figures(paths: Sequence[str | Path], root: Path) -> list[Path]:
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     written = [draw_hands(folder / "hands.png"), draw_malformed(folder / "malformed.png")]
+    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages if page.is_file())
     for run in map(Path, paths):
-        written += copy_sheets(run, folder)
+        written += copy_sheets(run, folder, text)
     for experiment in ("vae", "vae_hands11k"):
         chosen = [r for r in records if r.experiment == experiment and r.metric.startswith("valid_rate/")]
         if chosen:
@@ -70,15 +62,25 @@ def draw_malformed(path: Path) -> Path:
     return write_png(path, make_grid(torch.cat([image for row in rows for image in row]), columns=len(KINDS) - 1))
 
 
-def copy_sheets(run: Path, folder: Path) -> list[Path]:
-    """Copy those of a run's sheets that the pages show, as EXPERIMENT_SHEET.png."""
+def copy_sheets(run: Path, folder: Path, pages: str) -> list[Path]:
+    """Copy a run's pictures as EXPERIMENT_NAME.png, those that a page shows under that name.
+
+    Args:
+        run: run folder, or a result file, which has no pictures.
+        folder: where they go.
+        pages: text of all pages.
+
+    Returns:
+        The files written.
+    """
     records = read_records(run / "result.json") if run.is_dir() else []
     experiment = records[0].experiment if records else run.parent.name
     copied = []
-    for sheet in sorted(path for name in SHEETS for path in run.glob(f"{name}.png")):
-        target = folder / f"{experiment}_{sheet.name}"
-        shutil.copyfile(sheet, target)
-        copied.append(target)
+    for picture in sorted(run.glob("*.png")):
+        target = folder / f"{experiment}_{picture.name}"
+        if f"images/{target.name})" in pages:
+            shutil.copyfile(picture, target)
+            copied.append(target)
     return copied
 
 

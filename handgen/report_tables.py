@@ -96,7 +96,19 @@ LADDER = (
     "best_of_4", "best_of_16", "gradient_5", "gradient_16", "cem_48", "second_stage", "tuner", "tuner_sampled",
     "tuner_gated", "tuner_best_of_4", "reconstruction", "reencode", "heldout",
 )  # fmt: skip
-ABLATIONS = tuple(f"vae_sac_{name}" for name in ("judge_only", "no_judge", "prior_start"))
+ABLATIONS = tuple(
+    f"vae_sac_{name}"
+    for name in (
+        "no_discriminator",
+        "one_view",
+        "no_displacement_cost",
+        "judge_only",
+        "no_judge",
+        "diversity",
+        "feature_realism",
+        "prior_start",
+    )  # fmt: skip
+)
 JUDGES = ("judge_a", "judge_b", "judge_keypoints")
 KINDS = (
     "missing", "extra", "fused", "short", "long", "no_thumb", "two_thumbs", "detached", "misplaced", "forked", "bent",
@@ -129,7 +141,7 @@ TABLES: dict[str, Table] = {
     ),
     # What each guard against reward hacking is worth.
     "vae_sac_ablation": Table(
-        columns={**VALIDITY, "coverage": "coverage"},
+        columns={**VALIDITY, "coverage": "coverage", "kid": "KID (judge B)"},
         experiments=("vae_sac", *ABLATIONS),
         variants=("tuner",),
     ),
