@@ -96,19 +96,11 @@ LADDER = (
     "best_of_4", "best_of_16", "gradient_5", "gradient_16", "cem_48", "second_stage", "tuner", "tuner_sampled",
     "tuner_gated", "tuner_best_of_4", "reconstruction", "reencode", "heldout",
 )  # fmt: skip
-ABLATIONS = tuple(
-    f"vae_sac_{name}"
-    for name in (
-        "no_discriminator",
-        "one_view",
-        "no_displacement_cost",
-        "judge_only",
-        "no_judge",
-        "diversity",
-        "feature_realism",
-        "prior_start",
-    )  # fmt: skip
-)
+GUARDS = (
+    "no_discriminator", "one_view", "no_displacement_cost", "judge_only", "no_judge", "diversity", "feature_realism",
+    "prior_start",
+)  # fmt: skip
+ABLATIONS = tuple(f"vae_sac_{name}" for name in GUARDS)
 JUDGES = ("judge_a", "judge_b", "judge_keypoints")
 KINDS = (
     "missing", "extra", "fused", "short", "long", "no_thumb", "two_thumbs", "detached", "misplaced", "forked", "bent",
