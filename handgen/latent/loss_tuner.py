@@ -169,7 +169,7 @@ class LossTuner(VAE):
         temperature = agent.temperature.value
         q = agent.online.critics(batch["obs"], batch["action"])
         terms = {"critic": sac_losses.critic_loss(q, agent.td_target(batch, temperature))}
-        terms |= agent.policy_losses(batch["obs"], temperature)
+        terms |= agent.policy_losses(batch["obs"], batch["obs"], temperature)
         self.log("train/temperature", temperature)
         self.log("train/q", q.detach().mean())
         with torch.no_grad():

@@ -198,11 +198,11 @@ class LatentTuner(SAC):
             terms = {name: improvement(value, before[name], gamma=1.0) for name, value in terms.items()}
         return terms | self.reward.costs(start, latent, batch["action"])
 
-    def auxiliary_losses(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+    def auxiliary_losses(self, batch: Batch, shared: Tensor) -> dict[str, Tensor]:
         """The discriminators' loss, on what the policy would do now from the batch's states."""
         with torch.no_grad():
-            action, _ = self.actor.sample(features.detach())
-            own = displace(features[:, : self.hparams["latent_dim"]], action, self.hparams["scale"])
+            action, _ = self.actor.sample(shared.detach())
+            own = displace(shared[:, : self.hparams["latent_dim"]], action, self.hparams["scale"])
         loss = self.reward.loss(own, batch["recent_features"])
         return {"discriminator": loss} if loss.requires_grad else {}
 

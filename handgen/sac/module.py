@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,10 +57,12 @@ class SAC(LightningModule):
         hidden_dims: hidden units of each layer of actor, critics and value network.
         encoder: turns observations into (B, F) features and has an attribute ``feature_dim``; trained by the critics'
             loss (and `auxiliary_losses`), never by the actor's. None takes the observation as it is.
+        trunk: makes the layers after the encoder that actor and critics have one each of, trained by their own losses:
+            (B, F) to (B, ``feature_dim``). None has none.
         variant: ``sac`` or ``seed``, the preset of the flags below.
         gamma: discount per decision; 0 is a bandit and leaves the bootstrap out.
         tau: share of the critics in one step of their targets.
-        encoder_tau: the same for the encoder; default ``tau``.
+        encoder_tau: the same for encoder and trunk; default ``tau``.
         lr: learning rate of Adam.
         actor_lr: that of the actor, if different; critic_lr: of critics, value and encoder; temperature_lr: of alpha.
         initial_temperature: alpha at the start.
@@ -87,6 +90,7 @@ class SAC(LightningModule):
         action_dim: int,
         hidden_dims: tuple[int, ...] = (256, 256),
         encoder: nn.Module | None = None,
+        trunk: Callable[[], nn.Module] | None = None,
         variant: Variant = "sac",
         gamma: float = 0.99,
         tau: float = 0.005,
@@ -114,7 +118,7 @@ class SAC(LightningModule):
         super().__init__()
         if not 0.0 <= gamma <= 1.0:
             raise UserError(f"gamma must lie in [0, 1], got {gamma}")
-        self.save_hyperparameters(ignore=["encoder"])
+        self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.equations = choose_equations(
             variant,
             target_minimum=target_minimum,
@@ -125,8 +129,10 @@ class SAC(LightningModule):
             temperature_sign=temperature_sign,
             critics=critics,
         )
-        features = int(encoder.feature_dim) if encoder is not None else obs_dim  # type: ignore[arg-type]
-        self.actor = Actor(features, action_dim, hidden_dims, log_std_bounds)
+        shared = int(encoder.feature_dim) if encoder is not None else obs_dim  # type: ignore[arg-type]
+        own, critics_own = (trunk(), trunk()) if trunk is not None else (None, None)
+        features = int(own.feature_dim) if own is not None else shared  # type: ignore[arg-type]
+        self.actor = Actor(features, action_dim, hidden_dims, log_std_bounds, own)
         value = Value(features, hidden_dims) if self.equations.value_loss != "none" else None
         if value is not None and self.equations.value_loss == "kl":
             value.requires_grad_(False)  # no gradient can reach it: losses.value_loss_kl
@@ -134,6 +140,7 @@ class SAC(LightningModule):
             encoder if encoder is not None else nn.Identity(),
             Critics(features, action_dim, hidden_dims, self.equations.critics),
             value,
+            critics_own,
         )
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.temperature = Temperature(
@@ -179,12 +186,13 @@ class SAC(LightningModule):
         """One update on a batch of transitions."""
         self.env_steps.fill_(batch["env_steps"])
         temperature = self.temperature.value  # of before this update, in all terms
-        features = self.online.encoder(batch["obs"])
+        shared = self.online.encoder(batch["obs"])
+        features = self.online.trunk(shared)
         q = self.online.critics(features, batch["action"])
         terms = {"critic": losses.critic_loss(q, self.td_target(batch, temperature))}
         if self.global_step % self.hparams["actor_every_updates"] == 0:
-            terms |= self.policy_losses(features.detach(), temperature)
-        terms |= self.auxiliary_losses(batch, features)
+            terms |= self.policy_losses(shared.detach(), features.detach(), temperature)
+        terms |= self.auxiliary_losses(batch, shared)
         if self.logs_now:
             self.log("train/q", q.detach().mean())
             self.log("train/temperature", temperature)
@@ -208,7 +216,7 @@ class SAC(LightningModule):
         if self.hparams["gamma"] == 0.0:
             return reward
         terminated, next_obs = batch["terminated"], batch["next_obs"]
-        features = self.target.encoder(next_obs)
+        features = self.target.trunk(self.target.encoder(next_obs))
         if self.equations.bootstrap == "value":
             return losses.td_target(reward, discount, terminated, self.target.state_value(features))
         next_q, log_prob = self.next_values(self.online.encoder(next_obs), features)
@@ -216,32 +224,33 @@ class SAC(LightningModule):
             return losses.td_target_undiscounted_bonus(reward, discount, terminated, next_q, log_prob, temperature)
         return losses.td_target(reward, discount, terminated, losses.soft_value(next_q[None], log_prob, temperature))
 
-    def next_values(self, features: Tensor, target_features: Tensor) -> tuple[Tensor, Tensor]:
+    def next_values(self, shared: Tensor, target_features: Tensor) -> tuple[Tensor, Tensor]:
         """Value of the next action by the target critics, and its log-density.
 
         Args:
-            features: (B, F) of the next states, for the policy.
-            target_features: (B, F) of the same, by the target encoder.
+            shared: (B, E) of the next states, for the policy.
+            target_features: (B, F) of the same, by the target encoder and trunk.
 
         Returns:
             (B,) each.
         """
         if self.equations.target_minimum == "critics":
-            action, log_prob = self.actor.sample(features)
+            action, log_prob = self.actor.sample(shared)
             return self.target.critics(target_features, action).amin(0), log_prob
-        count, rows = self.hparams["target_actions"], len(features)
-        action, log_prob = self.actor.sample(features.expand(count, -1, -1))
+        count, rows = self.hparams["target_actions"], len(shared)
+        action, log_prob = self.actor.sample(shared.expand(count, -1, -1))
         q = self.target.critics(target_features.repeat(count, 1), action.flatten(0, 1))
         return losses.minimum_over_actions(q.mean(0).view(count, rows), log_prob)
 
-    def policy_losses(self, features: Tensor, temperature: Tensor) -> dict[str, Tensor]:
+    def policy_losses(self, shared: Tensor, features: Tensor, temperature: Tensor) -> dict[str, Tensor]:
         """Terms of actor, temperature and value network, which share one sampled action for each state.
 
         Args:
-            features: (B, F), without gradient.
+            shared: (B, E) for the actor, without gradient.
+            features: (B, F) for the critics, without gradient.
             temperature: scalar alpha.
         """
-        action, log_prob = self.actor.sample(features)
+        action, log_prob = self.actor.sample(shared)
         q = self.online.critics(features, action, frozen=True)
         terms = {"actor": losses.actor_loss(log_prob, q, temperature)}
         fixed_q, fixed_log_prob = q.detach(), log_prob.detach()
@@ -258,14 +267,14 @@ class SAC(LightningModule):
             self.log("train/entropy", -fixed_log_prob.mean())
         return terms
 
-    def auxiliary_losses(self, batch: Batch, features: Tensor) -> dict[str, Tensor]:
+    def auxiliary_losses(self, batch: Batch, shared: Tensor) -> dict[str, Tensor]:
         """Further terms for the encoder, for agents that learn from pixels; none here.
 
         Args:
             batch: transitions.
-            features: (B, F) of ``batch["obs"]``, with gradient.
+            shared: (B, E), what the encoder makes of ``batch["obs"]``, with gradient.
         """
-        del batch, features
+        del batch, shared
         return {}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -277,7 +286,9 @@ class SAC(LightningModule):
         super().optimizer_step(*args, **kwargs)
         if self.global_step % self.hparams["target_every_updates"] == 0:
             tau = self.hparams["tau"]
-            polyak_update(self.target.encoder, self.online.encoder, self.hparams["encoder_tau"] or tau)
+            encoder_tau = self.hparams["encoder_tau"] or tau
+            polyak_update(self.target.encoder, self.online.encoder, encoder_tau)
+            polyak_update(self.target.trunk, self.online.trunk, encoder_tau)
             polyak_update(self.target.critics, self.online.critics, tau)
             if self.online.value is not None and self.target.value is not None:
                 polyak_update(self.target.value, self.online.value, tau)

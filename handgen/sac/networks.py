@@ -51,6 +51,7 @@ class Actor(nn.Module):
         action_dim: number of actions A.
         hidden_dims: hidden units of each layer.
         log_std_bounds: range of the log standard deviation, reached smoothly through tanh.
+        trunk: layers of the actor's own between what it is given and its F features.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class Actor(nn.Module):
         action_dim: int,
         hidden_dims: Sequence[int] = (256, 256),
         log_std_bounds: tuple[float, float] = (-5.0, 2.0),
+        trunk: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.trunk = trunk if trunk is not None else nn.Identity()
         self.net = mlp([feature_dim, *hidden_dims, 2 * action_dim])
         self.log_std_bounds = log_std_bounds
 
@@ -68,12 +71,12 @@ class Actor(nn.Module):
         """Mean and log standard deviation before the tanh.
 
         Args:
-            features: (..., F).
+            features: (..., F), or what the trunk takes.
 
         Returns:
             (..., A) each.
         """
-        mean, raw = self.net(features).chunk(2, dim=-1)
+        mean, raw = self.net(self.trunk(features)).chunk(2, dim=-1)
         low, high = self.log_std_bounds
         return mean, low + 0.5 * (high - low) * (torch.tanh(raw) + 1.0)
 
@@ -184,14 +187,18 @@ class ValueNetworks(nn.Module):
     """All that is trained to predict returns; the agent holds it twice, online and as a slow target copy.
 
     Args:
-        encoder: observations (B, ...) to features (B, F).
+        encoder: observations (B, ...) to what actor and critics share, (B, E).
         critics: features and actions to values.
         value: features to state values, for the forms that have such a network.
+        trunk: what is shared to features (B, F) of the critics' own; None takes it as it is.
     """
 
-    def __init__(self, encoder: nn.Module, critics: Critics, value: Value | None = None) -> None:
+    def __init__(
+        self, encoder: nn.Module, critics: Critics, value: Value | None = None, trunk: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.trunk = trunk if trunk is not None else nn.Identity()
         self.critics = critics
         self.value = value
 

@@ -63,7 +63,7 @@ def test_gradients_reach_actor_critics_and_temperature_and_no_target() -> None:
 def test_each_term_moves_its_own_parameters_only() -> None:
     agent, batch = tiny_agent(), toy_batch()
     features, alpha = agent.online.encoder(batch["obs"]), agent.temperature.value
-    policy = agent.policy_losses(features, alpha)
+    policy = agent.policy_losses(features, features, alpha)
     critic = losses.critic_loss(agent.online.critics(features, batch["action"]), agent.td_target(batch, alpha))
     for term, owner in ((policy["actor"], "actor"), (policy["temperature"], "temperature"), (critic, "online")):
         agent.zero_grad()
@@ -159,13 +159,13 @@ def test_a_fixed_temperature_stays(tmp_path: Path) -> None:
 
 
 class Shift(torch.nn.Module):
-    """An encoder from two numbers to three features."""
+    """An encoder from two numbers to three features, or a trunk from some to three."""
 
     feature_dim = 3
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 2) -> None:
         super().__init__()
-        self.layer = torch.nn.Linear(2, 3)
+        self.layer = torch.nn.Linear(width, 3)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         return self.layer(obs)
@@ -177,14 +177,32 @@ def test_an_encoder_is_trained_by_the_critics_alone() -> None:
     assert gradients(agent)["online.encoder.layer.weight"] > 0
     agent.zero_grad()
     features = agent.online.encoder(batch["obs"])
-    sum(agent.policy_losses(features.detach(), agent.temperature.value).values()).backward()
+    fixed = features.detach()
+    sum(agent.policy_losses(fixed, fixed, agent.temperature.value).values()).backward()
     assert agent.online.encoder.layer.weight.grad is None
+
+
+def test_actor_and_critics_train_a_trunk_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, batch = tiny_agent(encoder=Shift(), trunk=lambda: Shift(width=3)), toy_batch()
+    assert agent.act(batch["obs"]).shape == (8, 2)
+    own, critics_own = "actor.trunk.layer.weight", "online.trunk.layer.weight"
+    with monkeypatch.context() as without_actor:
+        without_actor.setattr(SAC, "policy_losses", lambda *arguments: {})
+        found = gradients(agent, batch)
+    assert found[critics_own] > 0
+    assert own not in found
+    agent.zero_grad()
+    shared = agent.online.encoder(batch["obs"]).detach()
+    features = agent.online.trunk(shared).detach()
+    sum(agent.policy_losses(shared, features, agent.temperature.value).values()).backward()
+    assert agent.actor.trunk.layer.weight.grad.norm() > 0
+    assert agent.online.trunk.layer.weight.grad is None
 
 
 def test_auxiliary_losses_join_the_sum() -> None:
     class Reconstructing(SAC):
-        def auxiliary_losses(self, batch: dict[str, Any], features: torch.Tensor) -> dict[str, torch.Tensor]:
-            return {"recon": 1e3 * features.square().mean()}
+        def auxiliary_losses(self, batch: dict[str, Any], shared: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"recon": 1e3 * shared.square().mean()}
 
     torch.manual_seed(0)
     plain = SAC(2, 2, (16, 16), encoder=Shift())
