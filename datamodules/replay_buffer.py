@@ -12,6 +12,7 @@ from torch import Tensor
 from handgen.errors import UserError
 
 Batch = dict[str, Any]
+Kind = tuple[tuple[int, ...], torch.dtype]  # shape of an entry and its type
 
 
 class ReplayBuffer:
@@ -21,8 +22,7 @@ class ReplayBuffer:
     end: rewards over several steps need nothing stored but single steps.
 
     Observations are stored twice, as ``obs`` and ``next_obs``: for vectors that is cheap. Images belong in a
-    buffer of single frames with the same `add`, `sample`, `state_dict` and `load_state_dict`, whose `sample` builds the
-    stacks (`ReplayDataModule.make_replay` is where it goes).
+    `handgen.datamodules.pixel_replay.FrameReplay`, which keeps single frames and builds the stacks when it is sampled.
 
     Args:
         capacity_transitions: transitions kept, a multiple of N.
@@ -48,12 +48,11 @@ class ReplayBuffer:
         self.rows, self.num_envs, self.n_step = capacity_transitions // num_envs, num_envs, n_step
         if n_step < 1 or self.rows < n_step:
             raise UserError(f"replay_capacity_transitions must hold n_step={n_step} rows of {num_envs} transitions")
-        vector, flag, number = (obs_shape, torch.float32), ((), torch.bool), ((), torch.float32)
-        kinds: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-            "obs": vector,
+        flag, number = ((), torch.bool), ((), torch.float32)
+        kinds: dict[str, Kind] = {
+            **self._seen(obs_shape),
             "action": ((action_dim,), torch.float32),
             "reward": number,
-            "next_obs": vector,
             "terminated": flag,
             "truncated": flag,
         }
@@ -66,6 +65,25 @@ class ReplayBuffer:
         }
         self.filled = 0
         self.head = 0
+
+    # What a buffer that keeps observations in another form replaces.
+
+    def _seen(self, obs_shape: tuple[int, ...]) -> dict[str, Kind]:
+        """The columns that observations are kept in."""
+        return {"obs": (obs_shape, torch.float32), "next_obs": (obs_shape, torch.float32)}
+
+    def _obs(self, flat: Tensor) -> Tensor:
+        """Observations (B, ...) that the actions of transitions were chosen on."""
+        return self._take("obs", flat)
+
+    def _next_obs(self, flat: Tensor) -> Tensor:
+        """Observations (B, ...) that transitions led to."""
+        return self._take("next_obs", flat)
+
+    @property
+    def _incomplete(self) -> int:
+        """How many of the oldest rows cannot be drawn any more."""
+        return 0
 
     def __len__(self) -> int:
         """Return the number of transitions stored."""
@@ -96,23 +114,23 @@ class ReplayBuffer:
             ``obs`` (B, ...), ``action`` (B, A), ``reward`` (B, n), ``counted`` bool (B, n), ``next_obs`` (B, ...)
             after the last reward counted, ``terminated`` bool (B,).
         """
-        starts = self.filled - self.n_step + 1
+        starts = self.filled - self._incomplete - self.n_step + 1
         if starts < 1:
             raise UserError(f"the replay holds {self.filled} rows, n_step needs {self.n_step}: raise warmup_decisions")
         drawn = torch.randint(starts * self.num_envs, (batch_size,), generator=generator, device=generator.device)
         age, env = drawn // self.num_envs, drawn % self.num_envs
-        oldest = self.head - self.filled
+        oldest = self.head - self.filled + self._incomplete
         rows = (oldest + age[:, None] + torch.arange(self.n_step, device=age.device)) % self.rows  # (B, n)
         flat = rows * self.num_envs + env[:, None]
         first = flat[:, 0]
         counted = self._counted(flat)
         last = flat.gather(1, counted.sum(1, keepdim=True) - 1)[:, 0]
         return {
-            "obs": self._take("obs", first),
+            "obs": self._obs(first),
             "action": self._take("action", first),
             "reward": self._take("reward", flat),
             "counted": counted,
-            "next_obs": self._take("next_obs", last),
+            "next_obs": self._next_obs(last),
             "terminated": self._take("terminated", last),
         }
 
@@ -138,7 +156,8 @@ class ReplayBuffer:
         Raises:
             UserError: if they come from a buffer of another size.
         """
-        if state["rows"] != self.rows or state["columns"]["obs"].shape[1:] != self.columns["obs"].shape[1:]:
+        saved = {name: column.shape[1:] for name, column in state["columns"].items()}
+        if state["rows"] != self.rows or saved != {name: column.shape[1:] for name, column in self.columns.items()}:
             raise UserError("the checkpoint's replay has another capacity or shape: resume with the run's settings")
         self.filled, self.head = state["filled"], state["head"]
         for name, column in self.columns.items():
