@@ -1,0 +1,244 @@
+"""IMM as a LightningModule: keypoints learnt without labels by redrawing one frame from the looks of another."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from handgen.errors import UserError
+from handgen.keypoints import losses, warps
+from handgen.keypoints.coordinates import Marginals, gaussian_heatmaps
+from handgen.keypoints.networks import GenNet, KeyNet, Layers
+from handgen.keypoints.probe import PROBES, Probed, figures
+from handgen.precision import Compute, autocast
+from handgen.results import Measurement
+
+Batch = dict[str, Tensor]
+BACKGROUND_FRAMES = 500
+
+
+class IMM(LightningModule):
+    """Image-maker method: Jakab, Gupta, Bilen and Vedaldi 2018 (arXiv:1806.07823).
+
+    KeyNet finds K points in a target frame x'; GenNet redraws x' from the heat maps of these points and from another
+    frame x, which shows what things look like but not where they are (eq. 1)::
+
+        loss = sum w |GenNet(x, heatmaps(KeyNet(x'))) - x'|^2 / sum w
+               + equivariance_weight * mean |KeyNet(T x') - T KeyNet(x')|^2
+
+    Differences from the paper, numbered as in ``docs/imm.md``; ``experiments/paper/imm.yaml`` undoes 1 to 7:
+
+    1. A small network with score maps at half the image's resolution (``layers``, `handgen.keypoints.networks`).
+    2. One softmax over all cells instead of softmaxes of means (``marginals``).
+    3. Pixels that differ from the median background weigh more (``foreground_weight``).
+    4. Points must follow when the foreground is turned, scaled and shifted (``equivariance_weight``), after Thewlis
+       et al. 2017 (arXiv:1705.02193).
+    5. Noise on the coordinates before they become heat maps (``coordinate_noise``).
+    6. A learning rate that falls to zero along half a cosine (``lr_schedule``).
+    7. No crop by default; one crop for source and target is possible (``crop``).
+    8. Pixels instead of a perceptual loss. 9. Two frames of a video instead of two warps of a photograph.
+    10. Optionally features are transported (``transporter``), after Kulkarni et al. 2019 (arXiv:1906.11883).
+
+    Args:
+        keypoints: K, at least 1.
+        image_size: side of the square frames in pixels, at least 16.
+        width: channels of the first layers.
+        layers: ``small`` or ``published``.
+        marginals: ``joint`` or ``published``.
+        temperature: of the marginals' softmax.
+        sigma: width of the heat maps ``exp(-d^2 / sigma^2)``, in [-1, 1] units.
+        transporter: transport features of the target instead of concatenating heat maps.
+        foreground_weight: weight of surely foreground pixels, on top of 1; 0 needs no background.
+        foreground_threshold: difference from the background, in [0, 1], from which a pixel surely is foreground.
+        foreground_warp: whether ``equivariance_weight`` turns the foreground alone, which needs a fixed camera, or the
+            whole frame.
+        equivariance_weight: weight of the equivariance term; 0 is off.
+        rotation_deg: largest rotation of the warp, degrees.
+        zoom: largest change of size of the warp; 0.1 is from 1/1.1 to 1.1.
+        shift: largest shift of the warp, in [-1, 1] units.
+        coordinate_noise: SD of the noise on coordinates, in [-1, 1] units.
+        separation_weight: weight of the repulsion between points; 0 is off.
+        separation_sigma: distance over which points repel, in [-1, 1] units.
+        crop: ``none``, ``same`` for source and target, or ``independent``, which asks of the points to tell the offset.
+        crop_share: side of the cropped square as a share of the frame's.
+        lr: Adam's peak learning rate.
+        lr_schedule: ``cosine`` to zero at the end of training, or ``constant``.
+        lr_warmup_steps: optimiser steps of linear warm-up.
+        compute: number format of training: ``auto``, ``float32`` or ``bfloat16`` (`handgen.precision`).
+
+    Raises:
+        UserError: for K < 1, an image smaller than the encoder allows, or a crop that is.
+    """
+
+    def __init__(
+        self,
+        keypoints: int = 8,
+        image_size: int = 84,
+        width: int = 16,
+        layers: Layers = "small",
+        marginals: Marginals = "joint",
+        temperature: float = 1.0,
+        sigma: float = 0.1,
+        transporter: bool = False,
+        foreground_weight: float = 20.0,
+        foreground_threshold: float = 0.1,
+        foreground_warp: bool = True,
+        equivariance_weight: float = 0.3,
+        rotation_deg: float = 180.0,
+        zoom: float = 0.1,
+        shift: float = 0.2,
+        coordinate_noise: float = 0.0,
+        separation_weight: float = 0.0,
+        separation_sigma: float = 0.1,
+        crop: Literal["none", "same", "independent"] = "none",
+        crop_share: float = 0.9,
+        lr: float = 1e-3,
+        lr_schedule: Literal["cosine", "constant"] = "cosine",
+        lr_warmup_steps: int = 50,
+        compute: Compute = "auto",
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        side = image_size if crop == "none" else int(crop_share * image_size)
+        if sigma <= 0 or temperature <= 0 or not 0 < crop_share <= 1:
+            raise UserError("sigma and temperature must be positive, crop_share in (0, 1]")
+        self.keynet = KeyNet(keypoints, side, width, layers, marginals, temperature)
+        self.gennet = GenNet(keypoints, width, layers, transporter)
+        self.to(memory_format=torch.channels_last)
+        self.background: Tensor
+        self.register_buffer("background", torch.full((3, image_size, image_size), math.nan))
+        self.probed: list[Probed] = []
+        self.measurements: list[Measurement] = []
+
+    # Use.
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Keypoints (B, K, 2) as (x, y) in [-1, 1] of frames (B, 3, H, W) in [0, 1]."""
+        keypoints: Tensor = self.keynet(image.contiguous(memory_format=torch.channels_last))
+        return keypoints
+
+    def heatmaps(self, keypoints: Tensor, height: int, width: int) -> Tensor:
+        """Heat maps (B, K, height, width) of keypoints (B, K, 2)."""
+        return gaussian_heatmaps(keypoints, height, width, self.hparams["sigma"])
+
+    def reconstruct(self, source: Tensor, target: Tensor) -> Tensor:
+        """The target (B, 3, H, W) redrawn from its keypoints and the source's looks, in [0, 1]."""
+        return self._generate(source, target, self(target), self(source)).clamp(0.0, 1.0)
+
+    @torch.no_grad()
+    def fit_background(self, frames: Tensor) -> None:
+        """Take the median over frames, uint8 (N, 3, H, W), for the background of a camera that does not move."""
+        spread = frames[:: max(1, len(frames) // BACKGROUND_FRAMES)]
+        self.background.copy_(spread.to(self.background.device).median(dim=0).values.float() / 255)
+
+    @property
+    def needs_background(self) -> bool:
+        """Whether any term asks what is foreground."""
+        h = self.hparams
+        return bool(h["foreground_weight"] > 0 or (h["equivariance_weight"] > 0 and h["foreground_warp"]))
+
+    # Training.
+
+    def on_fit_start(self) -> None:
+        """Take the background from the training frames, once."""
+        if self.needs_background and self.background.isnan().any():
+            self.fit_background(self.trainer.datamodule.images("train"))  # type: ignore[attr-defined]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step on ``batch["image"]``, float (B, 3, H, W) in [0, 1]; each frame's source is the one before it."""
+        h = self.hparams
+        image, background = self._crop(batch["image"])
+        image = image.contiguous(memory_format=torch.channels_last)
+        keypoints, terms = self._keypoints_and_equivariance(image, background)
+        noisy = keypoints + h["coordinate_noise"] * torch.randn_like(keypoints)
+        redrawn = self._generate(image.roll(1, 0), image, noisy, noisy.roll(1, 0))
+        weight = torch.ones_like(image[:, :1])
+        if h["foreground_weight"] > 0:
+            mask = losses.foreground_mask(image, background, h["foreground_threshold"])
+            weight = weight + h["foreground_weight"] * mask
+        terms["recon"] = losses.weighted_squared_error(redrawn, image, weight)
+        loss: Tensor = terms["recon"] + h["equivariance_weight"] * terms.get("equivariance", 0.0)
+        if h["separation_weight"] > 0:
+            terms["separation"] = losses.separation(keypoints, h["separation_sigma"])
+            loss = loss + h["separation_weight"] * terms["separation"]
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/mse", losses.squared_error(redrawn.detach(), image))
+        self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
+        return loss
+
+    def _keypoints_and_equivariance(self, image: Tensor, background: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Keypoints of the frames, and how badly those of warped frames follow; one pass for both."""
+        h = self.hparams
+        if h["equivariance_weight"] == 0:
+            with autocast(self.device, h["compute"]):
+                return self.keynet(image), {}
+        maps = warps.random_similarity(len(image), image.device, math.radians(h["rotation_deg"]), h["zoom"], h["shift"])
+        if h["foreground_warp"]:
+            moved = warps.warp_foreground(image, maps, background, h["foreground_threshold"])
+        else:
+            moved = warps.warp_images(image, maps)
+        both = torch.cat([image, moved]).contiguous(memory_format=torch.channels_last)
+        with autocast(self.device, h["compute"]):
+            keypoints, found = self.keynet(both).chunk(2)
+        return keypoints, {"equivariance": losses.equivariance(found, warps.warp_points(keypoints, maps))}
+
+    def _generate(self, source: Tensor, target: Tensor, keypoints: Tensor, source_keypoints: Tensor) -> Tensor:
+        """The target redrawn, not clipped."""
+        size = self.gennet.map_size(*source.shape[2:])
+        maps, source_maps = (self.heatmaps(points, *size) for points in (keypoints, source_keypoints))
+        with autocast(self.device, self.hparams["compute"] if self.training else "float32"):
+            image: Tensor = self.gennet(source, maps, target, source_maps)
+        return image.float()
+
+    def _crop(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The frames and the background behind them, cropped as asked."""
+        background = self.background.expand_as(image)
+        if self.hparams["crop"] == "none":
+            return image, background
+        side = int(self.hparams["crop_share"] * image.shape[-1])
+        one = self.hparams["crop"] == "same"
+        both = warps.random_crop(torch.cat([image, background], dim=1), side, one_for_all=one)
+        return both[:, :3], both[:, 3:]
+
+    # Evaluation, with labels that training never sees.
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep the keypoints of the probe's frames (``split`` 0) and of the test frames (1)."""
+        image = batch["image"]
+        labels = {name: batch[name].cpu() for name in PROBES if name in batch}
+        if batch_idx == 0:
+            self.log("eval/mse", losses.squared_error(self.reconstruct(image.roll(1, 0), image), image))
+        self.probed.append(Probed(self(image).cpu(), batch["split"].cpu(), labels))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same as validation."""
+        self.validation_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Fit the probes on one half of the labelled frames, and log how they do on the other."""
+        self.measurements = figures(self.probed)
+        self.probed = []
+        self.log_dict({f"eval/{m.metric}": m.value for m in self.measurements})
+
+    def on_test_epoch_end(self) -> None:
+        """The same as after validation."""
+        self.on_validation_epoch_end()
+
+    # Optimisation.
+
+    def configure_optimizers(self) -> Any:
+        """Adam; linear warm-up, then a constant rate or half a cosine down to zero."""
+        h = self.hparams
+        optimiser = torch.optim.Adam(self.parameters(), lr=h["lr"])
+        total = self.trainer.estimated_stepping_batches if h["lr_schedule"] == "cosine" else math.inf
+
+        def rate(step: int) -> float:
+            warm: float = min(1.0, (step + 1) / (h["lr_warmup_steps"] + 1))
+            return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / total)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
