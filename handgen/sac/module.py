@@ -67,6 +67,7 @@ class SAC(LightningModule):
         actor_lr: that of the actor, if different; critic_lr: of critics, value and encoder; temperature_lr: of alpha.
         initial_temperature: alpha at the start.
         learn_temperature: whether alpha moves.
+        temperature_beta1: Adam's first decay rate for alpha; SAC+AE takes 0.5.
         temperature_bounds: smallest and largest alpha of the additive step.
         target_entropy: H in nats; default minus the number of actions.
         log_std_bounds: range of the log standard deviation before the tanh.
@@ -101,6 +102,7 @@ class SAC(LightningModule):
         temperature_lr: float | None = None,
         initial_temperature: float = 1.0,
         learn_temperature: bool = True,
+        temperature_beta1: float = 0.9,
         temperature_bounds: tuple[float, float] = (1e-3, 10.0),
         target_entropy: float | None = None,
         log_std_bounds: tuple[float, float] = (-5.0, 2.0),
@@ -284,6 +286,10 @@ class SAC(LightningModule):
         and a checkpoint would hold the targets of the step before.
         """
         super().optimizer_step(*args, **kwargs)
+        self.update_targets()
+
+    def update_targets(self) -> None:
+        """Move the target networks, where it is their turn."""
         if self.global_step % self.hparams["target_every_updates"] == 0:
             tau = self.hparams["tau"]
             encoder_tau = self.hparams["encoder_tau"] or tau
@@ -322,6 +328,7 @@ class SAC(LightningModule):
             {"name": name, "lr": lr or h["lr"], "params": [p for p in module.parameters() if p.requires_grad]}
             for name, module, lr in groups
         ]
+        trained[2]["betas"] = (h["temperature_beta1"], 0.999)
         return [group for group in trained if group["params"]]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

@@ -1,0 +1,68 @@
+"""Soft actor-critic beside a second objective on the same encoder: what SAC+AE and its keypoint kin share."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor
+
+from handgen.sac import SAC
+
+Batch = dict[str, Any]
+
+
+class AuxiliarySAC(SAC):
+    """SAC and a second loss with an Adam of its own, one step of each in every update.
+
+    Two Adams on one encoder are not one Adam on the sum: each divides by the size of its own gradients, so that a
+    reconstruction moves the encoder as far as the critics do however small its error is. That is what the published
+    agents do, and why this one class of the suite optimises by hand. The second step goes past Lightning's counter:
+    ``global_step`` counts updates here as everywhere.
+
+    Subclasses give `auxiliary_loss` and `auxiliary_groups`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
+        """One update on a batch of transitions: SAC, its targets, then the second objective."""
+        agent, auxiliary = cast(list[LightningOptimizer], self.optimizers())
+        turn = self.global_step % self.auxiliary_every_updates == 0
+        loss = super().training_step(batch, batch_idx)
+        agent.zero_grad()
+        self.manual_backward(loss)
+        logs = self.logs_now
+        agent.step()
+        self.update_targets()
+        if not turn:
+            return
+        terms = self.auxiliary_loss(batch)
+        auxiliary.zero_grad()
+        self.manual_backward(torch.stack(list(terms.values())).sum())
+        auxiliary.optimizer.step()  # not auxiliary.step(), which would count as an update
+        if logs:
+            self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()})
+
+    @property
+    def auxiliary_every_updates(self) -> int:
+        """Updates between two of the second objective."""
+        return 1
+
+    def auxiliary_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the second objective, by name."""
+        raise NotImplementedError
+
+    def auxiliary_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups of its optimiser."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:  # type: ignore[override]
+        """Adam for SAC, Adam for the second objective."""
+        return [
+            torch.optim.Adam(self.parameter_groups(), fused=True),
+            torch.optim.Adam(self.auxiliary_groups(), fused=True),
+        ]
