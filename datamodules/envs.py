@@ -37,6 +37,9 @@ class Step:
 class Envs(Protocol):
     """N environments that step together; a world written in torch implements this directly, on any device.
 
+    One that needs them may have three more attributes: ``env_steps_per_decision`` (its own action repeat, 1 otherwise),
+    ``obs_dtype`` (float32 otherwise) and ``frame_stack`` (frames in an image observation, 1 otherwise).
+
     Attributes:
         num_envs: N.
         obs_shape: shape of one observation.
@@ -80,7 +83,8 @@ class GymEnvs:
         env_kwargs: arguments of ``gymnasium.make``.
 
     Raises:
-        UserError: if the environment is unknown or has no box of finite actions and vector of observations.
+        UserError: if the environment is unknown, has no box of finite actions, or other observations than these, or if
+            actions would be repeated twice over.
     """
 
     def __init__(
@@ -90,6 +94,14 @@ class GymEnvs:
         self.num_envs, self.action_repeat = num_envs, action_repeat
         self.device = torch.device("cpu")
         self.obs_shape = tuple(self.envs[0].observation_space.shape or ())
+        self.obs_dtype = torch.uint8 if self.envs[0].observation_space.dtype == np.uint8 else torch.float32
+        self.frame_stack = int(getattr(self.envs[0].unwrapped, "frame_stack", 1))
+        own_repeat = int(getattr(self.envs[0].unwrapped, "action_repeat", 1))
+        if action_repeat > 1 and own_repeat > 1:
+            raise UserError(
+                f"{env_id} repeats actions itself: set data.env_kwargs.action_repeat, not data.action_repeat"
+            )
+        self.env_steps_per_decision = action_repeat * own_repeat
         space: Any = self.envs[0].action_space
         self.action_dim = int(space.shape[0])
         self.low, self.high = space.low.astype(np.float32), space.high.astype(np.float32)
@@ -127,7 +139,7 @@ class GymEnvs:
         """Start an episode, remembering what it takes to start it again."""
         self._began[index] = dict(self.envs[index].unwrapped.np_random.bit_generator.state)
         self._taken[index] = []
-        return as_vector(self.envs[index].reset()[0])
+        return self._as_tensor(self.envs[index].reset()[0])
 
     def _step(self, index: int, action: Tensor) -> tuple[Tensor, float, bool, bool]:
         """Take one action in one environment, as often as it is repeated."""
@@ -139,7 +151,11 @@ class GymEnvs:
             total += float(reward)
             if terminated or truncated:
                 break
-        return as_vector(obs), total, bool(terminated), bool(truncated)
+        return self._as_tensor(obs), total, bool(terminated), bool(truncated)
+
+    def _as_tensor(self, obs: Any) -> Tensor:
+        """An observation as a tensor of its own: environments may write the next one into the same memory."""
+        return torch.from_numpy(np.array(obs, dtype=np.uint8 if self.obs_dtype == torch.uint8 else np.float32))
 
     def state_dict(self) -> dict[str, Any]:
         """Random state at the start of each running episode, and the actions since."""
@@ -163,16 +179,11 @@ class GymEnvs:
         return torch.stack(observations)
 
 
-def as_vector(obs: Any) -> Tensor:
-    """An observation as a float32 tensor of its own."""
-    return torch.from_numpy(np.array(obs, dtype=np.float32))
-
-
 def make_env(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     """Make an environment that SAC can act in.
 
     Args:
-        env_id: registered id.
+        env_id: registered id; ``module:id`` imports a module that registers it, those of handgen are known.
         kwargs: arguments of ``gymnasium.make``.
 
     Raises:
@@ -182,6 +193,8 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         import gymnasium
     except ImportError as error:
         raise UserError("environments need gymnasium: pip install -c constraints.txt -e '.[rl]'") from error
+    if env_id.startswith("handgen/"):
+        import handgen.pixels  # noqa: F401  # registers them
     try:
         env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, **kwargs)
     except (gymnasium.error.Error, ImportError) as error:
@@ -189,6 +202,7 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     action, obs = env.action_space, env.observation_space
     if not isinstance(action, gymnasium.spaces.Box) or len(action.shape) != 1 or not action.is_bounded():
         raise UserError(f"{env_id}: actions must be a vector with finite bounds, not {action}")
-    if not isinstance(obs, gymnasium.spaces.Box) or len(obs.shape) != 1:
-        raise UserError(f"{env_id}: observations must be a vector, not {obs}")
+    is_image = obs.dtype == np.uint8 and len(obs.shape or ()) == 3
+    if not isinstance(obs, gymnasium.spaces.Box) or not (is_image or len(obs.shape) == 1):
+        raise UserError(f"{env_id}: observations must be a vector or a uint8 image (C, H, W), not {obs}")
     return env

@@ -1,9 +1,9 @@
 """Experience of an agent: environments, a replay buffer, and the loop that fills it while the agent learns.
 
 Words, once: a *decision* is one action of one environment; an *environment step* is one step of the simulator, so a
-decision makes ``action_repeat`` of them; an *update* is one step of the optimiser on one batch. An epoch is
-``epoch_env_steps`` environment steps, over all environments and processes. The random decisions that fill the replay
-before the first update come on top.
+decision makes as many of them as its action is repeated; an *update* is one step of the optimiser on one batch. An
+epoch is ``epoch_env_steps`` environment steps, over all environments and processes. The random decisions that fill the
+replay before the first update come on top.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
+from handgen.datamodules.env_processes import EnvProcesses
 from handgen.datamodules.envs import Envs, GymEnvs
 from handgen.datamodules.evaluation_episodes import Agent, EvaluationEpisodes
+from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
 from handgen.errors import UserError
 
@@ -54,7 +56,9 @@ class ReplayDataModule(LightningDataModule):
         env_id: id of a Gymnasium environment.
         env_kwargs: arguments of ``gymnasium.make``.
         num_envs: environments side by side (per process).
-        action_repeat: environment steps of a decision.
+        num_processes: worker processes that they run in, side by side; 0 runs them in this one. The environments of an
+            evaluation have workers of their own, as many.
+        action_repeat: times that each action is taken, for environments that do not repeat it themselves.
         batch_size: transitions in a batch (per process).
         n_step: rewards that a transition sums up.
         replay_capacity_transitions: transitions kept (per process).
@@ -71,6 +75,7 @@ class ReplayDataModule(LightningDataModule):
         env_id: str,
         env_kwargs: dict[str, Any] | None = None,
         num_envs: int = 1,
+        num_processes: int = 0,
         action_repeat: int = 1,
         batch_size: int = 256,
         n_step: int = 1,
@@ -86,7 +91,8 @@ class ReplayDataModule(LightningDataModule):
         super().__init__()
         self.env_id, self.env_kwargs = env_id, env_kwargs or {}
         self.dataset = env_id
-        self.num_envs, self.action_repeat = num_envs, action_repeat
+        self.num_envs, self.num_processes = num_envs, num_processes
+        self.action_repeat = self.env_steps_per_decision = action_repeat
         self.batch_size, self.n_step = batch_size, n_step
         self.replay_capacity_transitions = replay_capacity_transitions
         self.warmup_decisions, self.updates_per_decision = warmup_decisions, updates_per_decision
@@ -104,13 +110,23 @@ class ReplayDataModule(LightningDataModule):
 
     def make_envs(self, count: int) -> Envs:
         """Environments side by side, not yet seeded."""
+        if self.num_processes:
+            return EnvProcesses(self.env_id, count, self.num_processes, self.action_repeat, self.env_kwargs)
         return GymEnvs(self.env_id, count, self.action_repeat, self.env_kwargs)
 
     def make_replay(self, envs: Envs) -> ReplayBuffer:
-        """An empty buffer for what these environments do."""
-        return ReplayBuffer(
-            self.replay_capacity_transitions, envs.num_envs, envs.obs_shape, envs.action_dim, self.n_step, envs.device
+        """An empty buffer for what these environments do: of single frames where they show images."""
+        size = (
+            self.replay_capacity_transitions,
+            envs.num_envs,
+            envs.obs_shape,
+            envs.action_dim,
+            self.n_step,
+            envs.device,
         )
+        if getattr(envs, "obs_dtype", torch.float32) == torch.uint8:
+            return FrameReplay(*size, frame_stack=getattr(envs, "frame_stack", 1))
+        return ReplayBuffer(*size)
 
     # The loop.
 
@@ -133,20 +149,22 @@ class ReplayDataModule(LightningDataModule):
     @property
     def env_steps(self) -> int:
         """Environment steps so far, over all processes."""
-        return self.decisions * self.action_repeat * self.processes
+        return self.decisions * self.env_steps_per_decision * self.processes
 
     @property
     def updates_per_epoch(self) -> int:
         """Updates of an epoch."""
-        return int(self.epoch_env_steps / (self.action_repeat * self.processes) * self.updates_per_decision)
+        return int(self.epoch_env_steps / (self.env_steps_per_decision * self.processes) * self.updates_per_decision)
 
     def setup(self, stage: str | None = None) -> None:
         """Make and seed environments, replay and random state; a resumed run fills them afterwards."""
         if self._envs is not None or stage not in (None, "fit"):
             return
+        envs = self.make_envs(self.num_envs)
+        self.env_steps_per_decision = getattr(envs, "env_steps_per_decision", self.action_repeat)
         if self.updates_per_epoch < 1:
-            raise UserError("epoch_env_steps is too small for a single update")
-        self._envs = self.make_envs(self.num_envs)
+            raise UserError(f"epoch_env_steps={self.epoch_env_steps} is too small for a single update")
+        self._envs = envs
         self._check(self._envs)
         self.replay = self.make_replay(self._envs)
         streams = np.random.SeedSequence([self.seed, self.rank]).generate_state(1 + self.num_envs)
