@@ -57,7 +57,7 @@ def equivariance(keypoints: Tensor, expected: Tensor) -> Tensor:
 
 
 def separation(keypoints: Tensor, sigma: float) -> Tensor:
-    """How much points crowd: mean over pairs of ``exp(-d^2 / (2 sigma^2))`` (after Zhang et al. 2018, arXiv:1804.04412).
+    """How much points crowd: mean over pairs of ``exp(-d^2 / (2 sigma^2))``, after Zhang et al. 2018, arXiv:1804.04412.
 
     Args:
         keypoints: (B, K, 2).
