@@ -3,7 +3,7 @@
 Words, once: a *decision* is one action of one environment; an *environment step* is one step of the simulator, so a
 decision makes as many of them as its action is repeated; an *update* is one step of the optimiser on one batch. An
 epoch is ``epoch_env_steps`` environment steps, over all environments and processes. The random decisions that fill the
-replay before the first update come on top.
+replay before the first update come on top, unless the updates catch up with them.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class ReplayDataModule(LightningDataModule):
         replay_capacity_transitions: transitions kept (per process).
         warmup_decisions: uniformly random decisions (per process) before the first update.
         updates_per_decision: updates for each decision after the warm-up ("replay ratio").
+        catch_up: updates are due for the random decisions too, and are made at once when these are over, as in SAC+AE:
+            the budget of environment steps then contains the warm-up.
         epoch_env_steps: environment steps of an epoch, over all processes.
         eval_episodes: episodes of a validation, over all processes. test_episodes: of the final evaluation.
         eval_seed: seed of the first of them; the others count up, and the final evaluation begins 10,000 later.
@@ -82,6 +84,7 @@ class ReplayDataModule(LightningDataModule):
         replay_capacity_transitions: int = 1_000_000,
         warmup_decisions: int = 1_000,
         updates_per_decision: float = 1.0,
+        catch_up: bool = False,
         epoch_env_steps: int = 1_000,
         eval_episodes: int = 10,
         test_episodes: int = 20,
@@ -96,6 +99,7 @@ class ReplayDataModule(LightningDataModule):
         self.batch_size, self.n_step = batch_size, n_step
         self.replay_capacity_transitions = replay_capacity_transitions
         self.warmup_decisions, self.updates_per_decision = warmup_decisions, updates_per_decision
+        self.catch_up = catch_up
         self.epoch_env_steps = epoch_env_steps
         self.eval_episodes, self.test_episodes, self.eval_seed = eval_episodes, test_episodes, eval_seed
         self.seed = torch.initial_seed() if seed is None else seed
@@ -190,7 +194,8 @@ class ReplayDataModule(LightningDataModule):
         """Take the decisions that are due, then draw a batch."""
         while self.decisions < self.warmup_decisions:
             self._decide(self._random_actions())
-        while self.updates + 1 > self.updates_per_decision * (self.decisions - self.warmup_decisions):
+        free = 0 if self.catch_up else self.warmup_decisions
+        while self.updates + 1 > self.updates_per_decision * (self.decisions - free):
             self._decide(self.agent.act(self._obs.to(self.agent.device)).to(self._obs.device))
         self.updates += 1
         return {**self.replay.sample(self.batch_size, self.generator), "env_steps": self.env_steps}

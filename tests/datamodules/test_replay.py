@@ -67,6 +67,15 @@ def test_ratios_of_updates_to_decisions(
     assert data.env_steps == data.decisions * settings.get("action_repeat", 1)
 
 
+def test_catching_up_takes_the_updates_of_the_warm_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, _ = ready(monkeypatch, catch_up=True)
+    batches = iter(data.train_dataloader())
+    seen = [next(batches)["env_steps"] for _ in range(21)]
+    assert seen == [20] * 20 + [21]  # twenty random decisions, as many updates, then the first decision of the agent
+    assert len(list(batches)) == 9
+    assert data.decisions == data.updates == 30
+
+
 def test_time_limits_are_stored_apart_from_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = ready(monkeypatch, warmup_decisions=150)
     list(data.train_dataloader())
