@@ -15,7 +15,7 @@ from handgen.callbacks.image_log import log_image
 from handgen.keypoints.coordinates import cell_centres, joint_marginals, published_marginals, soft_argmax
 from handgen.keypoints.overlay import draw_keypoints, point_colours
 
-COLUMNS = ("source: what things look like", "target, with its keypoints", "heat maps of the keypoints", "target redrawn")
+COLUMNS = ("source: what things look like", "target with keypoints", "heat maps of the keypoints", "target redrawn")
 MOST_MAPS = 16
 
 

@@ -109,7 +109,7 @@ def cart_pole_figures(fit: Tensor, fit_labels: Tensor, grade: Tensor, labels: Te
 
 
 def joint_figures(fit: Tensor, fit_labels: Tensor, grade: Tensor, labels: Tensor) -> list[Measurement]:
-    """Mean distance of linearly predicted joints from the true ones, as a share of the hand's size; and the mean hand's.
+    """Mean distance of linearly predicted joints from the true ones, as a share of a hand's size; and the mean hand's.
 
     The size is the distance from the wrist to the tip of the middle finger, joints 0 and 12 of the renderer's 21.
 
