@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handgen.paths import cache_root, data_root
+from handgen.pixels.rendering import EGL_PACKAGES, OSMESA_PACKAGES
 
 TIMEOUT_S = 60
 LOW_DISK_GB = 5.0
@@ -100,11 +101,11 @@ def rendering() -> list[Finding]:
     """One frame with each rendering backend."""
     egl, osmesa = _renders(MUJOCO_FRAME, MUJOCO_GL="egl"), _renders(MUJOCO_FRAME, MUJOCO_GL="osmesa")
     return [
-        _rendering("mujoco EGL", egl, 'apt-get install -y libegl1 libgl1, and pip install -e ".[rl]"'),
+        _rendering("mujoco EGL", egl, f'apt-get install -y {EGL_PACKAGES}, and pip install -e ".[rl]"'),
         _rendering(
             "mujoco OSMesa",
             osmesa,
-            f"apt-get install -y libosmesa6{' (not needed: EGL works)' if not egl else ''}",
+            f"apt-get install -y {OSMESA_PACKAGES}{' (not needed: EGL works)' if not egl else ''}",
         ),
         _rendering("pybullet", _renders(PYBULLET_FRAME), 'pip install -e ".[arm]" (wheels for Python 3.11; arm only)'),
     ]
