@@ -52,6 +52,10 @@ train: setup  ## train EXP and evaluate it (SEED= ARGS= PRESET=paper; CKPT=last 
 eval: setup  ## evaluate EXP's newest run, or CKPT=file
 	@$(RUN) test $(OPTIONS)
 
+.PHONY: frames
+frames: setup  ## render EXP's images ahead, once (training does it too if need be)
+	@$(RUN) frames $(OPTIONS)
+
 .PHONY: sample
 sample: setup  ## draw unselected samples from EXP's newest run, or CKPT=file (INPUT=image.png: repair that, vae_sac)
 	@$(RUN) sample $(OPTIONS) $(if $(INPUT),--input=$(INPUT))

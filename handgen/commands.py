@@ -1,4 +1,4 @@
-"""The commands that need a Trainer: fit, validate, test, predict and sample, as one LightningCLI."""
+"""The commands that need a Trainer: fit, validate, test, predict, sample and frames, as one LightningCLI."""
 
 import os
 import shlex
@@ -29,7 +29,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class HandgenTrainer(Trainer):
-    """Lightning's Trainer with one more entry point, `sample`."""
+    """Lightning's Trainer with two more entry points, `sample` and `frames`."""
 
     def sample(
         self,
@@ -61,6 +61,18 @@ class HandgenTrainer(Trainer):
             return
         images = draw_samples(model, datamodule, count, sample_seed, sampler)
         print(f"{count} samples: {write_samples(images, folder)}")
+
+    def frames(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
+        """Render an experiment's images ahead, if they are not in the cache yet.
+
+        Args:
+            model: Not used.
+            datamodule: Whose images are rendered.
+            ckpt_path: Not used.
+        """
+        datamodule.prepare_data()
+        datamodule.setup("fit")
+        print(f"rendered: {len(datamodule.images('train'))} training images in {datamodule.cache_dir}")  # type: ignore[attr-defined]
 
 
 class SaveConfig(SaveConfigCallback):
@@ -102,7 +114,7 @@ class HandgenCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The commands, each with the arguments that are not settings."""
-        return {**LightningCLI.subcommands(), "sample": {"model", "datamodule"}}
+        return {**LightningCLI.subcommands(), "sample": {"model", "datamodule"}, "frames": {"model", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the settings that stand beside ``trainer``, ``model`` and ``data``."""
@@ -158,12 +170,12 @@ class HandgenCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Create the run folder, now that nothing asked for is known to be impossible."""
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if os.environ.get("LOCAL_RANK", "0") == "0" and self.prepared.command != "frames":
             runs.create(self.folder)
 
     def _find_checkpoint(self, asked: str | None, root: Path, name: str) -> Path | None:
         """The checkpoint that ``--ckpt_path`` means; to evaluate without one means the newest run's."""
-        training = self.prepared.command == "fit"
+        training = self.prepared.command in ("fit", "frames")
         if asked in (None, "last") and not training:
             return runs.newest_run_or_error(root, name, self.seed) / runs.LAST_CHECKPOINT
         if asked == "last":
@@ -199,8 +211,8 @@ class HandgenCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def _loggers(self) -> list[Logger] | bool:
-        """The run's loggers; drawing samples logs nothing."""
-        if self.prepared.command == "sample":
+        """The run's loggers; drawing samples and rendering log nothing."""
+        if self.prepared.command in ("sample", "frames"):
             return False
         before = self.trained_steps if self.prepared.command == "fit" else None
         return run_loggers(self.folder, self._settings["name"], before_step=before)
@@ -290,6 +302,6 @@ def run(prepared: Prepared) -> int:
             cli = HandgenCLI(prepared)
         finally:
             finish_wandb()
-    if not cli.exit_code:
+    if not cli.exit_code and prepared.command != "frames":
         print(f"run folder: {cli.folder}")
     return cli.exit_code
