@@ -74,7 +74,7 @@ def measure(runs: int = 7, frames: int = 120, size: int = 84, num_processes: int
         ``cartpole_render/ours`` and ``cartpole_render/reference`` (frames/s, medians), ``cartpole_render/ratio`` (the
         median of the ratios of neighbouring runs), with the extremes of the runs as ``low`` and ``high``.
     """
-    processes = num_processes or len(os.sched_getaffinity(0))
+    processes = num_processes or os.cpu_count() or 1
     envs = EnvProcesses(ENV_ID, 2 * processes, processes, env_kwargs={"size": size, "action_repeat": ACTION_REPEAT})
     reference = Reference(size)
     rates: dict[str, list[float]] = {"ours": [], "reference": []}

@@ -7,7 +7,9 @@ section 5.1: 84 x 84, three of them stacked, each action repeated (8 times on ca
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
 from collections import deque
 from typing import Any, Literal
 
@@ -78,8 +80,9 @@ class PixelSuite(gymnasium.Env[NDArray[Any], NDArray[np.float32]]):
         render_mode: str | None = None,
     ) -> None:
         check_settings(size, frame_stack, action_repeat, render, supersampling, observe)
-        if observe == "pixels" or render_mode:
-            choose_backend()
+        draws = observe == "pixels" or render_mode is not None
+        with contextlib.nullcontext() if draws else contextlib.suppress(UserError):
+            choose_backend()  # for numbers too: without a choice, dm_control looks for a screen and complains
         self.frame_stack, self.action_repeat = frame_stack if observe == "pixels" else 1, action_repeat
         self.domain, self.size, self.camera, self.supersampling = domain, size, camera, supersampling
         self.flags = FAST_FLAGS if render == "fast" else {}
@@ -235,10 +238,11 @@ def load_task(domain: str, task: str, random: Any) -> Any:
     """
     try:
         from dm_control import suite
+    except ModuleNotFoundError as error:
+        raise UserError(f"tasks of the suite need {error.name}: pip install -c constraints.txt -e '.[rl]'") from error
     except (ImportError, RuntimeError, AttributeError) as error:  # PyOpenGL raises AttributeError without a library
-        raise UserError(
-            f"cannot load dm_control ({error}): pip install -c constraints.txt -e '.[rl]', then ask `handgen doctor`"
-        ) from error
+        choice = os.environ.get("MUJOCO_GL", "")
+        raise UserError(f"MUJOCO_GL={choice} does not work ({error}): unset it, or ask `handgen doctor`") from error
     known = [f"{one} {other}" for one, other in suite.ALL_TASKS]
     asked = f"{domain} {task}"
     if asked not in known:
@@ -260,13 +264,15 @@ def open_camera(physics: Any, size: int, number: int) -> Any:
     Raises:
         UserError: if no OpenGL context can be made.
     """
+    import mujoco
     from dm_control.mujoco import Camera
 
     try:
         camera = Camera(physics, height=size, width=size, camera_id=number)
         camera.render()
-    except (RuntimeError, ImportError, AttributeError, OSError) as error:
+    except (mujoco.FatalError, RuntimeError, ImportError, AttributeError) as error:
+        choice = os.environ.get("MUJOCO_GL", "")
         raise UserError(
-            f"cannot render ({error}): `handgen doctor` says what to install or to set MUJOCO_GL to"
+            f"cannot render with MUJOCO_GL={choice} ({error}): unset it, or ask `handgen doctor`"
         ) from error
     return camera

@@ -1,5 +1,8 @@
 """Suite tasks as stacks of frames: stacking, repeats, seeds, ends, the renderers, clear refusals."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import gymnasium
@@ -165,3 +168,20 @@ def test_bad_settings_get_one_clear_line(settings: dict[str, Any], message: str)
     with pytest.raises(UserError, match=message) as caught:
         make(**{"observe": "state", **settings})
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_need_no_opengl_and_pixels_say_so() -> None:
+    program = f"""
+import gymnasium
+import handgen.pixels
+from handgen.errors import UserError
+
+assert gymnasium.make("{ENV_ID}", observe="state").reset(seed=0)[0].shape == (5,)
+try:
+    gymnasium.make("{ENV_ID}").reset(seed=0)
+except UserError as error:
+    print(error)
+"""
+    surroundings = {**os.environ, "MUJOCO_GL": "off"}
+    done = subprocess.run([sys.executable, "-c", program], env=surroundings, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("cannot render with MUJOCO_GL=off") and done.stdout.count("\n") == 1
