@@ -13,6 +13,8 @@ TUNERS = ("vae_sac", "vae_sac_hands11k")
 STRICTEST = "valid_rate/strictest"
 CEILINGS = ("heldout", "reconstruction", "reencode")
 OURS = "tuner"
+LOSS_TUNER = ("vae_sac_loss", "prior")
+"""Experiment and variant of the agent that is rewarded by the fall of the loss."""
 
 
 def draw_ladders(records: Sequence[Record], folder: Path) -> list[Path]:
@@ -30,7 +32,9 @@ def draw_ladders(records: Sequence[Record], folder: Path) -> list[Path]:
         chosen = [record for record in records if record.experiment == experiment]
         points = ladder_points(chosen)
         if points:
-            written.append(_draw(points, chosen, folder / f"{experiment}_ladder.png"))
+            written.append(
+                _draw(points | loss_tuner_point(records, chosen), chosen, folder / f"{experiment}_ladder.png")
+            )
     return written
 
 
@@ -53,6 +57,19 @@ def ladder_points(records: Sequence[Record]) -> dict[str, tuple[float | None, fl
         rate = fmean(values[variant, STRICTEST])
         found[variant] = (fmean(costs) * rate if costs else None, rate)
     return found
+
+
+def loss_tuner_point(records: Sequence[Record], beside: Sequence[Record]) -> dict[str, tuple[float | None, float]]:
+    """The loss-delta tuner: N(0, I) through the transform that it learnt, with a VAE of its own.
+
+    Args:
+        records: all records.
+        beside: of the experiment whose data set the figure is about.
+    """
+    data = {record.dataset for record in beside}
+    own = [r for r in records if (r.experiment, r.variant) == LOSS_TUNER and r.dataset in data]
+    points = list(ladder_points(own).values())
+    return {"loss-delta tuner": points[0]} if points else {}
 
 
 def _draw(points: dict[str, tuple[float | None, float]], records: Sequence[Record], path: Path) -> Path:

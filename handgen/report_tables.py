@@ -31,6 +31,7 @@ class Table:
         experiments: Experiments shown; empty means all.
         datasets: Data sets shown; empty means all.
         variants: Variants shown, in order; empty means all, sorted.
+        also: Pairs of experiment and variant that are shown besides.
         published: Figures of others.
         split_metric: Metrics are ``what/column``: ``what`` tells the row (the benchmarks).
     """
@@ -41,6 +42,7 @@ class Table:
     experiments: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
+    also: tuple[tuple[str, str], ...] = ()
     published: tuple[Published, ...] = field(default=())
     split_metric: bool = False
 
@@ -54,12 +56,12 @@ class Table:
 
     def holds(self, record: Record) -> bool:
         """Whether the table shows a record."""
-        return (
-            self.place(record)[1] in self.columns
-            and _allows(self.experiments, record.experiment)
+        chosen = (
+            _allows(self.experiments, record.experiment)
             and _allows(self.datasets, record.dataset)
             and _allows(self.variants, record.variant)
         )
+        return self.place(record)[1] in self.columns and (chosen or (record.experiment, record.variant) in self.also)
 
     def ordered(self, rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Rows in the order of `experiments` and `variants`, else sorted."""
@@ -142,6 +144,7 @@ TABLES: dict[str, Table] = {
         columns={**VALIDITY, **QUALITY, "decoder_calls_per_valid": "decoder calls per valid"},
         experiments=TUNERS,
         variants=LADDER,
+        also=(("vae_sac_loss", "prior"),),
     ),
     "vae_sac_loss": Table(
         columns={**VALIDITY, "coverage": "coverage"},

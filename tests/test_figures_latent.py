@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from handgen.figures_latent import draw_ladders, ladder_points
+from handgen.figures_latent import draw_ladders, ladder_points, loss_tuner_point
 from handgen.results import Record
 
 
@@ -25,6 +25,16 @@ def ladder(dataset: str = "synthetic") -> list[Record]:
 
 def test_points_are_calls_per_sample_and_rates() -> None:
     assert ladder_points(ladder()) == {"reconstruction": (None, 0.9), "best_of_4": (4.0, 0.5)}
+
+
+def test_the_loss_delta_tuner_stands_beside_the_ladder_of_its_data() -> None:
+    records = ladder()
+    for dataset, value in (("synthetic", 0.25), ("hands11k", 0.75)):
+        own = Record(
+            "vae_sac_loss", dataset, "prior", "valid_rate/strictest", value, machine="m", versions="v", commit="c"
+        )
+        records.append(own)
+    assert loss_tuner_point(records, ladder()) == {"loss-delta tuner": (None, 0.25)}
 
 
 @pytest.mark.parametrize(("records", "names"), [([], set()), (ladder(), {"vae_sac_ladder.png"})])
