@@ -11,7 +11,7 @@ from torch import Tensor
 
 from handgen.errors import UserError
 from handgen.keypoints import losses, warps
-from handgen.keypoints.coordinates import Marginals, gaussian_heatmaps
+from handgen.keypoints.coordinates import Marginals, cell_probability, gaussian_heatmaps
 from handgen.keypoints.networks import GenNet, KeyNet, Layers
 from handgen.keypoints.probe import PROBES, Probed, figures
 from handgen.precision import Compute, autocast
@@ -19,6 +19,8 @@ from handgen.results import Measurement
 
 Batch = dict[str, Tensor]
 BACKGROUND_FRAMES = 500
+BENT, BEND = (0.26, 0.15, 0.15), 0.08
+"""How sources are bent: rotation (radians), zoom and shift, and displacements ([-1, 1] units) of a lattice."""
 
 
 class IMM(LightningModule):
@@ -51,6 +53,8 @@ class IMM(LightningModule):
         marginals: ``joint`` or ``published``.
         temperature: of the marginals' softmax.
         sigma: width of the heat maps ``exp(-d^2 / sigma^2)``, in [-1, 1] units.
+        source: where a target's source comes from: ``another`` frame of the batch, for videos, or the target ``bent``,
+            for photographs.
         transporter: transport features of the target instead of concatenating heat maps.
         foreground_weight: weight of surely foreground pixels, on top of 1; 0 needs no background.
         foreground_threshold: difference from the background, in [0, 1], from which a pixel surely is foreground.
@@ -63,6 +67,9 @@ class IMM(LightningModule):
         coordinate_noise: SD of the noise on coordinates, in [-1, 1] units.
         separation_weight: weight of the repulsion between points; 0 is off.
         separation_sigma: distance over which points repel, in [-1, 1] units.
+        concentration_weight: weight of the spread of the score maps; 0 is off.
+        concentration_from_step: optimiser step from which this term grows to its weight, over as many steps again:
+            points must find their places first.
         crop: ``none``, ``same`` for source and target, or ``independent``, which asks of the points to tell the offset.
         crop_share: side of the cropped square as a share of the frame's.
         lr: Adam's peak learning rate.
@@ -83,6 +90,7 @@ class IMM(LightningModule):
         marginals: Marginals = "joint",
         temperature: float = 1.0,
         sigma: float = 0.1,
+        source: Literal["another", "bent"] = "another",
         transporter: bool = False,
         foreground_weight: float = 20.0,
         foreground_threshold: float = 0.1,
@@ -94,6 +102,8 @@ class IMM(LightningModule):
         coordinate_noise: float = 0.0,
         separation_weight: float = 0.0,
         separation_sigma: float = 0.1,
+        concentration_weight: float = 0.0,
+        concentration_from_step: int = 250,
         crop: Literal["none", "same", "independent"] = "none",
         crop_share: float = 0.9,
         lr: float = 1e-3,
@@ -150,32 +160,35 @@ class IMM(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step on ``batch["image"]``, float (B, 3, H, W) in [0, 1]; each frame's source is the one before it."""
-        h = self.hparams
         image, background = self._crop(batch["image"])
         image = image.contiguous(memory_format=torch.channels_last)
-        keypoints, terms = self._keypoints_and_equivariance(image, background)
-        noisy = keypoints + h["coordinate_noise"] * torch.randn_like(keypoints)
-        redrawn = self._generate(image.roll(1, 0), image, noisy, noisy.roll(1, 0))
-        weight = torch.ones_like(image[:, :1])
-        if h["foreground_weight"] > 0:
-            mask = losses.foreground_mask(image, background, h["foreground_threshold"])
-            weight = weight + h["foreground_weight"] * mask
-        terms["recon"] = losses.weighted_squared_error(redrawn, image, weight)
-        loss: Tensor = terms["recon"] + h["equivariance_weight"] * terms.get("equivariance", 0.0)
-        if h["separation_weight"] > 0:
-            terms["separation"] = losses.separation(keypoints, h["separation_sigma"])
-            loss = loss + h["separation_weight"] * terms["separation"]
+        scores, terms = self._scores_and_equivariance(image, background)
+        keypoints = self.keynet.read(scores)
+        terms["recon"] = self._reconstruction_loss(image, background, keypoints)
+        if self.hparams["separation_weight"] > 0:
+            terms["separation"] = losses.separation(keypoints, self.hparams["separation_sigma"])
+        if self.hparams["concentration_weight"] > 0:
+            probability = cell_probability(scores, self.keynet.temperature)
+            terms["concentration"] = losses.concentration(probability, keypoints)
+        loss = torch.stack([self.term_weight(name) * term for name, term in terms.items()]).sum()
         self.log("train/loss", loss, prog_bar=True)
-        self.log("train/mse", losses.squared_error(redrawn.detach(), image))
         self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
         return loss
 
-    def _keypoints_and_equivariance(self, image: Tensor, background: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Keypoints of the frames, and how badly those of warped frames follow; one pass for both."""
+    def term_weight(self, name: str) -> float:
+        """Weight of a term of the loss at this step."""
+        weight = 1.0 if name == "recon" else float(self.hparams[f"{name}_weight"])
+        if name != "concentration":
+            return weight
+        start = max(1, self.hparams["concentration_from_step"])
+        return weight * min(1.0, max(0.0, self.global_step / start - 1.0))
+
+    def _scores_and_equivariance(self, image: Tensor, background: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Score maps of the frames, and how badly the points of warped frames follow; one pass for both."""
         h = self.hparams
         if h["equivariance_weight"] == 0:
             with autocast(self.device, h["compute"]):
-                return self.keynet(image), {}
+                return self.keynet.score_maps(image), {}
         maps = warps.random_similarity(len(image), image.device, math.radians(h["rotation_deg"]), h["zoom"], h["shift"])
         if h["foreground_warp"]:
             moved = warps.warp_foreground(image, maps, background, h["foreground_threshold"])
@@ -183,8 +196,24 @@ class IMM(LightningModule):
             moved = warps.warp_images(image, maps)
         both = torch.cat([image, moved]).contiguous(memory_format=torch.channels_last)
         with autocast(self.device, h["compute"]):
-            keypoints, found = self.keynet(both).chunk(2)
-        return keypoints, {"equivariance": losses.equivariance(found, warps.warp_points(keypoints, maps))}
+            scores, moved_scores = self.keynet.score_maps(both).chunk(2)
+        expected = warps.warp_points(self.keynet.read(scores), maps)
+        return scores, {"equivariance": losses.equivariance(self.keynet.read(moved_scores), expected)}
+
+    def _reconstruction_loss(self, image: Tensor, background: Tensor, keypoints: Tensor) -> Tensor:
+        """The weighted error of the frames redrawn from their keypoints and their sources."""
+        h = self.hparams
+        noisy = keypoints + h["coordinate_noise"] * torch.randn_like(keypoints)
+        if h["source"] == "another":
+            redrawn = self._generate(image.roll(1, 0), image, noisy, noisy.roll(1, 0))
+        else:
+            source = self._bend(image)
+            redrawn = self._generate(source, image, noisy, self.keynet(source) if h["transporter"] else noisy)
+        self.log("train/mse", losses.squared_error(redrawn.detach(), image))
+        if h["foreground_weight"] == 0:
+            return losses.squared_error(redrawn, image)
+        mask = losses.foreground_mask(image, background, h["foreground_threshold"])
+        return losses.weighted_squared_error(redrawn, image, 1.0 + h["foreground_weight"] * mask)
 
     def _generate(self, source: Tensor, target: Tensor, keypoints: Tensor, source_keypoints: Tensor) -> Tensor:
         """The target redrawn, not clipped."""
@@ -193,6 +222,11 @@ class IMM(LightningModule):
         with autocast(self.device, self.hparams["compute"] if self.training else "float32"):
             image: Tensor = self.gennet(source, maps, target, source_maps)
         return image.float()
+
+    def _bend(self, image: Tensor) -> Tensor:
+        """The frames turned a little, scaled, shifted and bent: other places, the same looks."""
+        maps = warps.random_similarity(len(image), image.device, *BENT)
+        return warps.warp_elastic(image, maps, BEND).contiguous(memory_format=torch.channels_last)
 
     def _crop(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The frames and the background behind them, cropped as asked."""
@@ -211,8 +245,12 @@ class IMM(LightningModule):
         image = batch["image"]
         labels = {name: batch[name].cpu() for name in PROBES if name in batch}
         if batch_idx == 0:
-            self.log("eval/mse", losses.squared_error(self.reconstruct(image.roll(1, 0), image), image))
-        self.probed.append(Probed(self(image).cpu(), batch["split"].cpu(), labels))
+            another = self.hparams["source"] == "another"
+            with torch.random.fork_rng(devices=[]):  # evaluation leaves the random numbers of training as they are
+                source = image.roll(1, 0) if another else self._bend(image)
+            self.log("eval/mse", losses.squared_error(self.reconstruct(source, image), image))
+        if labels:
+            self.probed.append(Probed(self(image).cpu(), batch["split"].cpu(), labels))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """The same as validation."""
@@ -220,13 +258,16 @@ class IMM(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Fit the probes on one half of the labelled frames, and log how they do on the other."""
-        self.measurements = figures(self.probed)
-        self.probed = []
-        self.log_dict({f"eval/{m.metric}": m.value for m in self.measurements})
+        self._measure(intervals=False)
 
     def on_test_epoch_end(self) -> None:
-        """The same as after validation."""
-        self.on_validation_epoch_end()
+        """The same as after validation, with intervals."""
+        self._measure(intervals=True)
+
+    def _measure(self, intervals: bool) -> None:
+        self.measurements = figures(self.probed, intervals)
+        self.probed = []
+        self.log_dict({f"eval/{m.metric}": m.value for m in self.measurements})
 
     # Optimisation.
 

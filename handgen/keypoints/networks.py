@@ -104,7 +104,11 @@ class KeyNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Keypoints (B, K, 2) as (x, y) in [-1, 1] of frames (B, 3, H, W) in [0, 1]."""
-        return soft_argmax(self.score_maps(image), self.marginals, self.temperature)
+        return self.read(self.score_maps(image))
+
+    def read(self, scores: Tensor) -> Tensor:
+        """Keypoints (B, K, 2) of score maps (B, K, h, w)."""
+        return soft_argmax(scores, self.marginals, self.temperature)
 
 
 class Renderer(nn.Module):

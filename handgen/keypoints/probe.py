@@ -30,8 +30,13 @@ class Probed:
     labels: dict[str, Tensor]
 
 
-def figures(probed: Sequence[Probed]) -> list[Measurement]:
-    """Everything that can be measured of the keypoints kept, for each kind of label that they have."""
+def figures(probed: Sequence[Probed], intervals: bool = True) -> list[Measurement]:
+    """Everything that can be measured of the keypoints kept, for each kind of label that they have.
+
+    Args:
+        probed: what was kept of the evaluation.
+        intervals: whether with 95% intervals, which take a second.
+    """
     if not probed or not probed[0].labels:
         return []
     features = torch.cat([part.keypoints for part in probed]).flatten(1).double()
@@ -44,7 +49,32 @@ def figures(probed: Sequence[Probed]) -> list[Measurement]:
         labels = torch.cat([part.labels[kind] for part in probed]).double()
         if not labels.isnan().any():
             found += PROBES[kind](features[fit], labels[fit], features[grade], labels[grade])
-    return found
+    return [figure.measured(intervals) for figure in found]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that is a statistic over graded frames.
+
+    Attributes:
+        metric: its name.
+        values: (V, N), one column a frame.
+        statistic: of (V, N).
+    """
+
+    metric: str
+    values: Tensor
+    statistic: Callable[[Tensor], Tensor]
+
+    def measured(self, interval: bool) -> Measurement:
+        """The figure, with its 95% bootstrap interval over frames if asked."""
+        value, count = float(self.statistic(self.values)), self.values.shape[1]
+        if not interval:
+            return Measurement(self.metric, value, n=count)
+        draws = torch.randint(count, (RESAMPLES, count), generator=torch.Generator().manual_seed(0))
+        resampled = torch.stack([self.statistic(self.values[:, draw]) for draw in draws])
+        low, high = resampled.quantile(torch.tensor([0.025, 0.975]).to(resampled)).tolist()
+        return Measurement(self.metric, value, low, high, count)
 
 
 def linear_regression(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
@@ -86,7 +116,7 @@ def kernel_regression(features: Tensor, labels: Tensor, ridge: float = 1e-4) -> 
     return lambda others: kernel((others - mean) / deviation) @ weights + centre
 
 
-def cart_pole_figures(fit: Tensor, fit_labels: Tensor, grade: Tensor, labels: Tensor) -> list[Measurement]:
+def cart_pole_figures(fit: Tensor, fit_labels: Tensor, grade: Tensor, labels: Tensor) -> list[Figure]:
     """How well x, sin and cos are read off, by a linear map (``probe/NAME``) and a kernel one (``probe/kernel_NAME``).
 
     Args:
@@ -100,15 +130,15 @@ def cart_pole_figures(fit: Tensor, fit_labels: Tensor, grade: Tensor, labels: Te
         predicted = regression(fit, fit_labels)(grade)
         for column, name in enumerate(("x", "sin", "cos")):
             pair = torch.stack([predicted[:, column], labels[:, column]])
-            found.append(bootstrapped(f"{prefix}r2_{name}", pair, lambda p: r_squared(p[0], p[1])))
+            found.append(Figure(f"{prefix}r2_{name}", pair, lambda p: r_squared(p[0], p[1])))
         angle = angle_error_deg(predicted[:, 1:], labels[:, 1:])
-        found.append(bootstrapped(f"{prefix}angle_deg_median", angle[None], lambda e: e[0].median()))
+        found.append(Figure(f"{prefix}angle_deg_median", angle[None], lambda e: e[0].median()))
         offset = (predicted[:, 0] - labels[:, 0]).abs()
-        found.append(bootstrapped(f"{prefix}x_m_median", offset[None], lambda e: e[0].median()))
+        found.append(Figure(f"{prefix}x_m_median", offset[None], lambda e: e[0].median()))
     return found
 
 
-def joint_figures(fit: Tensor, fit_labels: Tensor, grade: Tensor, labels: Tensor) -> list[Measurement]:
+def joint_figures(fit: Tensor, fit_labels: Tensor, grade: Tensor, labels: Tensor) -> list[Figure]:
     """Mean distance of linearly predicted joints from the true ones, as a share of a hand's size; and the mean hand's.
 
     The size is the distance from the wrist to the tip of the middle finger, joints 0 and 12 of the renderer's 21.
@@ -125,7 +155,7 @@ def joint_figures(fit: Tensor, fit_labels: Tensor, grade: Tensor, labels: Tensor
     found = []
     for name, guess in (("joint_error", predicted), ("joint_error_constant", flat.mean(dim=0).view(labels.shape[1:]))):
         error = (guess - labels).norm(dim=-1).mean(dim=1) / size
-        found.append(bootstrapped(f"probe/{name}", error[None], lambda e: e[0].mean()))
+        found.append(Figure(f"probe/{name}", error[None], lambda e: e[0].mean()))
     return found
 
 
@@ -142,22 +172,6 @@ def angle_error_deg(predicted: Tensor, labels: Tensor) -> Tensor:
     """Absolute difference in degrees (N,) of the angles of (sin, cos) pairs (N, 2), at most 180."""
     difference = torch.atan2(predicted[:, 0], predicted[:, 1]) - torch.atan2(labels[:, 0], labels[:, 1])
     return torch.atan2(difference.sin(), difference.cos()).abs().rad2deg()
-
-
-def bootstrapped(metric: str, values: Tensor, statistic: Callable[[Tensor], Tensor]) -> Measurement:
-    """A statistic of graded frames with its 95% bootstrap interval over frames.
-
-    Args:
-        metric: its name.
-        values: (V, N), one column a frame.
-        statistic: of (V, N).
-    """
-    count = values.shape[1]
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.randint(count, (RESAMPLES, count), generator=generator)
-    resampled = torch.stack([statistic(values[:, draw]) for draw in draws])
-    low, high = resampled.quantile(torch.tensor([0.025, 0.975]).to(resampled)).tolist()
-    return Measurement(metric, float(statistic(values)), low, high, count)
 
 
 def _with_ones(features: Tensor) -> Tensor:

@@ -48,6 +48,21 @@ def warp_images(images: Tensor, forward: Tensor, padding: str = "border") -> Ten
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
+def warp_elastic(images: Tensor, forward: Tensor, bend: float) -> Tensor:
+    """Images moved by maps of points and bent smoothly, in place of the paper's thin-plate splines.
+
+    Args:
+        images: (B, C, H, W).
+        forward: maps (B, 2, 3) of points.
+        bend: SD of the displacements of a 4x4 lattice, in [-1, 1] units; bicubic in between.
+    """
+    grid = F.affine_grid(inverse(forward), list(images.shape), align_corners=False)
+    lattice = bend * torch.randn(len(images), 2, 4, 4, device=images.device)
+    bent = F.interpolate(lattice, size=images.shape[2:], mode="bicubic", align_corners=False)
+    grid = grid + bent.permute(0, 2, 3, 1)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
 def warp_foreground(images: Tensor, forward: Tensor, background: Tensor, threshold: float = 0.1) -> Tensor:
     """What differs from the background, moved; the background stays where it is.
 

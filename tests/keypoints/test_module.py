@@ -39,7 +39,18 @@ def test_forward_gives_coordinates_in_the_frame(settings: dict[str, Any]) -> Non
     assert torch.equal(module.keynet(image), keypoints)
 
 
-@pytest.mark.parametrize("settings", [{}, PUBLISHED, {"transporter": True}, {"crop": "same"}, {"crop": "independent"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        PUBLISHED,
+        {"transporter": True},
+        {"crop": "same"},
+        {"crop": "independent"},
+        {"source": "bent"},
+        {"separation_weight": 0.1, "concentration_weight": 0.1},
+    ],
+)
 def test_every_weight_gets_a_gradient(settings: dict[str, Any]) -> None:
     module = tiny(**settings)
     module.training_step(batch(module.hparams["image_size"]), 0).backward()
@@ -51,7 +62,7 @@ def test_every_weight_gets_a_gradient(settings: dict[str, Any]) -> None:
 def test_each_term_reaches_what_it_should() -> None:
     only_equivariance = tiny(equivariance_weight=1.0)
     image = batch()["image"]
-    _, terms = only_equivariance._keypoints_and_equivariance(image, only_equivariance.background.expand_as(image))
+    _, terms = only_equivariance._scores_and_equivariance(image, only_equivariance.background.expand_as(image))
     terms["equivariance"].backward()
     assert all(p.grad is None for p in only_equivariance.gennet.parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in only_equivariance.keynet.parameters())
@@ -129,3 +140,12 @@ def test_keypoints_are_drawn_where_they_are() -> None:
     assert drawn.shape == (1, 3, 40, 40) and drawn.dtype == torch.uint8
     assert drawn[0, :, 10, 30].max() == 255
     assert drawn[0, :, 30, 10].max() == 0
+
+
+def test_concentration_grows_to_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tiny(concentration_weight=0.4, concentration_from_step=100)
+    found = []
+    for step in (0, 100, 150, 200, 900):
+        monkeypatch.setattr(IMM, "global_step", step)
+        found.append(module.term_weight("concentration"))
+    assert found == pytest.approx([0.0, 0.0, 0.2, 0.4, 0.4])
