@@ -133,13 +133,18 @@ def test_resuming_cart_pole_is_exact(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @needs_gl
 @pytest.mark.slow
-def test_cart_pole_resumes_in_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cart_pole_resumes_and_is_evaluated_in_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = {"env_kwargs": {"size": 24}, "num_envs": 2}
     first, second = ready(monkeypatch, PIXELS, **settings), ready(monkeypatch, PIXELS, **settings, num_processes=2)
     assert isinstance(second._envs, EnvProcesses)
     assert torch.equal(first._obs, second._obs)
     resumed_equals_uninterrupted(first, second, tmp_path / "state")
     second._envs.close()
+    loaders = [data.val_dataloader() for data in (first, second)]
+    (here,), (there,) = map(list, loaders)
+    assert torch.equal(here["episode_return"], there["episode_return"])
+    assert isinstance(loaders[1].envs, EnvProcesses)
+    loaders[1].envs.close()
 
 
 def test_worlds_of_numbers_are_refused_only_if_they_are_no_vectors() -> None:
