@@ -79,12 +79,13 @@ def draw_figure(module: Any, frames: Tensor) -> NDArray[np.uint8]:
     across = min(shown, 8)
     down = -(-shown // across)
     figure = plt.figure(figsize=(11, 2.75 * len(target) + 11 / across * down * 1.12), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[2.7 * len(target), 11 / across * down * 1.12])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[2.7 * len(target), 11 / across * down * 1.12])
+    upper, lower = parts
     panels = upper.subplots(len(target), len(COLUMNS), squeeze=False)
     pictures = (
         _bytes(source),
         draw_keypoints(_bytes(target), keypoints),
-        coloured_heatmaps(module, keypoints, tuple(target.shape[2:])),
+        coloured_heatmaps(module, keypoints, *target.shape[2:]),
         _bytes(module.reconstruct(source, target)),
     )
     for column, (title, images) in enumerate(zip(COLUMNS, pictures, strict=True)):
@@ -102,9 +103,9 @@ def draw_figure(module: Any, frames: Tensor) -> NDArray[np.uint8]:
     return picture
 
 
-def coloured_heatmaps(module: Any, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
-    """The heat maps of (B, K, 2) keypoints on black, each in its point's colour, uint8 (B, 3, H, W)."""
-    maps = module.heatmaps(keypoints, *size)
+def coloured_heatmaps(module: Any, keypoints: Tensor, height: int, width: int) -> Tensor:
+    """The heat maps of (B, K, 2) keypoints on black, each in its point's colour, uint8 (B, 3, height, width)."""
+    maps = module.heatmaps(keypoints, height, width)
     colours = point_colours(keypoints.shape[1]).to(maps)
     return _bytes(torch.einsum("bkhw,kc->bckhw", maps, colours).amax(dim=2))
 

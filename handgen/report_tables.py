@@ -110,6 +110,9 @@ KINDS = (
 )  # fmt: skip
 BLURS = ("none", "mild", "strong")
 
+WITHOUT = ("equivariance", "foreground_weight", "separation", "concentration")
+IMMS = ("imm", *(f"imm_no_{name}" for name in WITHOUT), "imm_published_marginals", "imm_transporter", "imm_plain")
+
 TABLES: dict[str, Table] = {
     # The share of unselected samples that each judge takes for a valid hand, how varied and how sharp they are.
     "vae": Table(
@@ -206,6 +209,26 @@ TABLES: dict[str, Table] = {
         row_heads=("equations",),
         experiments=("sac_pendulum", "sac_deviations"),
         variants=tuple(FORMS),
+    ),
+    # How well a linear map reads the cart-pole off the keypoints, and what another reader could.
+    "imm": Table(
+        columns={
+            "probe/r2_x": "R2 of x",
+            "probe/r2_sin": "R2 of sin",
+            "probe/r2_cos": "R2 of cos",
+            "probe/angle_deg_median": "median angle error, degrees",
+            "probe/x_m_median": "median x error, m",
+            "probe/kernel_r2_sin": "R2 of sin, kernel probe",
+            "probe/kernel_angle_deg_median": "median angle error, kernel probe",
+        },
+        rows=("experiment",),
+        row_heads=("experiment",),
+        experiments=IMMS,
+        datasets=("cartpole_swingup",),
+    ),
+    "imm_hands": Table(
+        columns={"probe/joint_error": "joint error / hand", "probe/joint_error_constant": "of the mean hand"},
+        experiments=("imm_hands",),
     ),
     # Our speed beside a reference implementation on the same machine; the unit stands in `variant`.
     "bench": Table(

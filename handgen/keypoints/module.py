@@ -50,6 +50,7 @@ class IMM(LightningModule):
         image_size: side of the square frames in pixels, at least 16.
         width: channels of the first layers.
         layers: ``small`` or ``published``.
+        map_reduction: of the frame's side by the score maps, 2 or 4 (``small`` alone).
         marginals: ``joint`` or ``published``.
         temperature: of the marginals' softmax.
         sigma: width of the heat maps ``exp(-d^2 / sigma^2)``, in [-1, 1] units.
@@ -87,6 +88,7 @@ class IMM(LightningModule):
         image_size: int = 84,
         width: int = 16,
         layers: Layers = "small",
+        map_reduction: int = 2,
         marginals: Marginals = "joint",
         temperature: float = 1.0,
         sigma: float = 0.1,
@@ -116,7 +118,7 @@ class IMM(LightningModule):
         side = image_size if crop == "none" else int(crop_share * image_size)
         if sigma <= 0 or temperature <= 0 or not 0 < crop_share <= 1:
             raise UserError("sigma and temperature must be positive, crop_share in (0, 1]")
-        self.keynet = KeyNet(keypoints, side, width, layers, marginals, temperature)
+        self.keynet = KeyNet(keypoints, side, width, layers, marginals, temperature, map_reduction)
         self.gennet = GenNet(keypoints, width, layers, transporter)
         self.to(memory_format=torch.channels_last)
         self.background: Tensor
@@ -180,7 +182,7 @@ class IMM(LightningModule):
         weight = 1.0 if name == "recon" else float(self.hparams[f"{name}_weight"])
         if name != "concentration":
             return weight
-        start = max(1, self.hparams["concentration_from_step"])
+        start = max(1, int(self.hparams["concentration_from_step"]))
         return weight * min(1.0, max(0.0, self.global_step / start - 1.0))
 
     def _scores_and_equivariance(self, image: Tensor, background: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -46,10 +46,12 @@ class SmallScoreNet(nn.Sequential):
     Args:
         keypoints: K.
         width: channels of the fine features; the context has twice as many.
+        reduction: of the image's side by the score maps, 2 or 4.
     """
 
-    def __init__(self, keypoints: int, width: int) -> None:
+    def __init__(self, keypoints: int, width: int, reduction: int) -> None:
         super().__init__()
+        self.pool = reduction // 2
         self.fine = convolution(3, width, 5, 2)
         self.context = nn.Sequential(
             convolution(width, 2 * width, 3, 2),
@@ -60,10 +62,10 @@ class SmallScoreNet(nn.Sequential):
         self.mix = nn.Sequential(convolution(width, width), nn.Conv2d(width, keypoints, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Images (B, 3, H, W), about zero, to scores (B, K, ceil(H / 2), ceil(W / 2))."""
+        """Images (B, 3, H, W), about zero, to scores (B, K, h, w), h = ceil(H / 2) or half of that."""
         fine = self.fine(image)
         context = F.interpolate(self.context(fine), size=fine.shape[2:], mode="bilinear", align_corners=False)
-        scores: Tensor = self.mix(fine + context)
+        scores: Tensor = self.mix(F.avg_pool2d(fine + context, self.pool))
         return scores
 
 
@@ -77,9 +79,10 @@ class KeyNet(nn.Module):
         layers: ``small``, or those ``published``, with score maps at an eighth of the resolution.
         marginals: ``joint`` or ``published`` (`handgen.keypoints.coordinates`).
         temperature: of the marginals' softmax.
+        map_reduction: of the image's side by the score maps (``small`` alone), 2 or 4.
 
     Raises:
-        UserError: for K < 1 or an image that is too small.
+        UserError: for K < 1, an image that is too small, or another reduction.
     """
 
     def __init__(
@@ -90,12 +93,17 @@ class KeyNet(nn.Module):
         layers: Layers = "small",
         marginals: Marginals = "joint",
         temperature: float = 1.0,
+        map_reduction: int = 2,
     ) -> None:
         super().__init__()
         check_sizes(keypoints, image_size)
+        if map_reduction not in (2, 4):
+            raise UserError(
+                f"map_reduction={map_reduction}: score maps have a half (2) or a quarter (4) of the image's side"
+            )
         self.keypoints, self.marginals, self.temperature = keypoints, marginals, temperature
         small = layers == "small"
-        self.body: nn.Module = SmallScoreNet(keypoints, width) if small else PublishedScoreNet(keypoints)
+        self.body: nn.Module = SmallScoreNet(keypoints, width, map_reduction) if small else PublishedScoreNet(keypoints)
 
     def score_maps(self, image: Tensor) -> Tensor:
         """Score maps (B, K, h, w) of frames (B, 3, H, W) in [0, 1]."""

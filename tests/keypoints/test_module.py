@@ -29,7 +29,9 @@ def batch(size: int = 24) -> dict[str, Tensor]:
     return {"image": squares(6, size)[0].float() / 255}
 
 
-@pytest.mark.parametrize("settings", [{}, PUBLISHED, {"transporter": True}, {"image_size": 31}, {"keypoints": 1}])
+@pytest.mark.parametrize(
+    "settings", [{}, PUBLISHED, {"transporter": True}, {"image_size": 31}, {"keypoints": 1}, {"map_reduction": 4}]
+)
 def test_forward_gives_coordinates_in_the_frame(settings: dict[str, Any]) -> None:
     module = tiny(**settings).eval()
     image = batch(module.hparams["image_size"])["image"]
@@ -111,6 +113,7 @@ def test_resuming_is_exact(tmp_path: Path, every: int) -> None:
         ({"keypoints": -3}, "at least 1"),
         ({"image_size": 8}, "at least 16"),
         ({"crop": "same", "crop_share": 0.5}, "at least 16"),
+        ({"map_reduction": 3}, "half"),
         ({"sigma": 0.0}, "sigma"),
         ({"temperature": -1.0}, "temperature"),
     ],
