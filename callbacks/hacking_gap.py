@@ -11,6 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from handgen.anatomy.evaluation import Judge, judge_images
 from handgen.callbacks.hand_evaluation import load_judges
+from handgen.errors import UserError
+from handgen.random_state import seeded
 
 
 class HackingGap(Callback):
@@ -21,16 +23,13 @@ class HackingGap(Callback):
     arXiv:2210.10760). When training ends it draws ``hacking_gap.png`` in the run folder.
 
     Args:
-        rewarded: the judge that gives reward.
         samples: images graded each time.
         every_n_updates: updates between two gradings; the first is before training.
         seed: of the samples, the same each time.
     """
 
-    def __init__(
-        self, rewarded: str = "judge_a", samples: int = 250, every_n_updates: int = 256, seed: int = 1
-    ) -> None:
-        self.rewarded, self.samples, self.every_n_updates, self.seed = rewarded, samples, every_n_updates, seed
+    def __init__(self, samples: int = 250, every_n_updates: int = 256, seed: int = 1) -> None:
+        self.samples, self.every_n_updates, self.seed = samples, every_n_updates, seed
         self.curve: list[dict[str, float]] = []
         self._graded = -1
 
@@ -49,7 +48,7 @@ class HackingGap(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the figure."""
         if self.curve and trainer.is_global_zero:
-            draw_gap(self.curve, self.rewarded, Path(trainer.default_root_dir) / "hacking_gap.png")
+            draw_gap(self.curve, rewarded_judge(pl_module), Path(trainer.default_root_dir) / "hacking_gap.png")
 
     def _grade(self, trainer: Trainer, module: Any) -> None:
         """Draw, judge and log; the random numbers of training stay as they are."""
@@ -58,9 +57,9 @@ class HackingGap(Callback):
         for judge in judges.values():
             if isinstance(judge, torch.nn.Module):
                 judge.to(module.device).eval()
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with seeded(self.seed, module.device), torch.no_grad():
             images = (module.sample(self.samples, seed=self.seed) * 255).round().to(torch.uint8).cpu()
-        point = gap(images, judges, self.rewarded)
+        point = gap(images, judges, rewarded_judge(module))
         self.curve.append({"updates": float(trainer.global_step), **point})
         for logger in trainer.loggers:
             logger.log_metrics({f"eval/{name}": value for name, value in point.items()}, step=trainer.global_step)
@@ -72,6 +71,18 @@ class HackingGap(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with a saved curve."""
         self.curve, self._graded = list(state_dict["curve"]), state_dict["graded"]
+
+
+def rewarded_judge(module: LightningModule) -> str:
+    """The judge that gives a method its reward.
+
+    Raises:
+        UserError: if it is rewarded by none, or by several.
+    """
+    found: tuple[str, ...] = getattr(module, "rewarded_judges", ())
+    if len(found) != 1:
+        raise UserError(f"HackingGap watches a method that one judge rewards, not {type(module).__name__}")
+    return found[0]
 
 
 def gap(images: torch.Tensor, judges: Mapping[str, Judge], rewarded: str) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Grades a model's hands at the end of a test run: figures with intervals, and sheets to look at."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -77,12 +77,12 @@ class HandEvaluation(Callback):
     `neighbours_VARIANT.png` go to the run folder, a table to the terminal.
 
     The model needs `samplers(train_images, names)`, `decode(latent)` and `reconstruct(image)`; the datamodule
-    `images(split)`. A sampler that decodes images on its own counts them in an attribute `decoder_calls`.
+    `images(split)`. A sampler that decodes images on its own counts them in an attribute `decoder_calls`. The headline
+    rate leaves out the judges that a model names as its `rewarded_judges`.
 
     Args:
         samples: Number of hands per variant; below 400 the 95% interval of a rate is 10 points wide.
         samplers: Names of the samplers to grade; null takes all.
-        rewarded: Judges that the model was rewarded by; the headline rate leaves them out.
         seed: Seed of the drawing.
     """
 
@@ -90,12 +90,10 @@ class HandEvaluation(Callback):
         self,
         samples: int = 1000,
         samplers: list[str] | None = None,
-        rewarded: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         self.samples = samples
         self.samplers = samplers
-        self.rewarded = tuple(rewarded)
         self.seed = seed
         self.measurements: list[Measurement] = []
 
@@ -166,10 +164,9 @@ class HandEvaluation(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         self.measurements = []
         rendered = getattr(trainer.datamodule, "dataset", "synthetic") == "synthetic"  # type: ignore[attr-defined]
+        rewarded = tuple(getattr(module, "rewarded_judges", ()))
         for name, item in drawn.items():
-            measured = evaluate_variant(
-                name, item.images, reference, judges, self.rewarded, item.cost, corrected=rendered
-            )
+            measured = evaluate_variant(name, item.images, reference, judges, rewarded, item.cost, corrected=rendered)
             self.measurements += measured
             pages = write_sheets(folder, name, item.images[:SHOWN], reference, train, judges, measured)
             for logger in trainer.loggers:

@@ -22,8 +22,9 @@ class LossDeltaReward(Callback):
     """Rewards a module's agent with ``R_t = -lambda (L_t - L_{t-1})``, t > 1, at the end of every window of training.
 
     L_t is the mean of the training loss over the window, or the validation loss at its end. The module needs
-    ``receive_reward(reward, loss)`` and logs its loss as :class:`handgen.vae.VAE` does. Logs ``env/reward``,
-    ``env/loss`` and ``env/loss_change``.
+    ``receive_reward(reward, loss)``, called when a window ends, and ``choose_transform(loss)``, called when the next
+    one begins, and logs its loss as :class:`handgen.vae.VAE` does. Logs ``env/reward``, ``env/loss`` and
+    ``env/loss_change``.
 
     Args:
         scale: lambda, positive.
@@ -49,6 +50,7 @@ class LossDeltaReward(Callback):
         self.key = KEYS[split, term]
         self.total, self.count = 0.0, 0
         self.previous: float | None = None
+        self.due = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse modules without an agent.
@@ -58,6 +60,13 @@ class LossDeltaReward(Callback):
         """
         if not hasattr(pl_module, "receive_reward"):
             raise UserError(f"LossDeltaReward has nobody to reward: {type(pl_module).__name__} has no receive_reward")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Let the agent act where a window begins: not before, or the last action would be graded untrained."""
+        if self.due and self.previous is not None:
+            agent: Any = pl_module
+            agent.choose_transform(self.previous)
+            self.due = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -86,12 +95,13 @@ class LossDeltaReward(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
         module.receive_reward(reward if self.previous is not None else None, loss)
-        self.previous, self.total, self.count = loss, 0.0, 0
+        self.previous, self.total, self.count, self.due = loss, 0.0, 0, True
 
     def state_dict(self) -> dict[str, Any]:
         """The window so far."""
-        return {"total": self.total, "count": self.count, "previous": self.previous}
+        return {"total": self.total, "count": self.count, "previous": self.previous, "due": self.due}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the window."""
         self.total, self.count, self.previous = state_dict["total"], state_dict["count"], state_dict["previous"]
+        self.due = state_dict["due"]

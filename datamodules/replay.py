@@ -21,7 +21,7 @@ from handgen.datamodules.envs import Envs, GymEnvs
 from handgen.datamodules.evaluation_episodes import Agent, EvaluationEpisodes
 from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
-from handgen.errors import UserError
+from handgen.errors import UserError, check_ranges
 
 
 class Experience:
@@ -92,6 +92,12 @@ class ReplayDataModule(LightningDataModule):
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        check_ranges(
+            num_envs=(num_envs, num_envs >= 1, "be at least 1"),
+            batch_size=(batch_size, batch_size >= 1, "be at least 1"),
+            eval_episodes=(eval_episodes, eval_episodes >= 1, "be at least 1"),
+            test_episodes=(test_episodes, test_episodes >= 1, "be at least 1"),
+        )
         self.env_id, self.env_kwargs = env_id, env_kwargs or {}
         self.dataset = env_id
         self.num_envs, self.num_processes = num_envs, num_processes

@@ -165,6 +165,7 @@ class HandgenCLI(LightningCLI):
             return run(prepare(words[0], [*words[1:], f"--threads={threads}"]))
 
         arguments["vae"] = str(trained_run(root, experiment, self.seed, train))
+        self.prepared.given.append(f"--model.vae={arguments['vae']}")  # records name what they started from
         self._set_seed()  # a training before has used it up
         torch.set_num_threads(threads)
 

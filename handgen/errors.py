@@ -7,3 +7,17 @@ class UserError(RuntimeError):
     The command line prints the message as ``error: ...`` without a traceback and ends with exit code 2; the
     environment variable ``HANDGEN_TRACEBACK=1`` shows where it came from.
     """
+
+
+def check_ranges(**settings: tuple[object, bool, str]) -> None:
+    """Refuse settings out of range, by name.
+
+    Args:
+        settings: value, whether it is right, and what it must do, such as ``be at least 1``.
+
+    Raises:
+        UserError: naming the first that is not right.
+    """
+    for name, (value, right, must) in settings.items():
+        if not right:
+            raise UserError(f"{name} must {must}, got {value}")

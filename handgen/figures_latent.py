@@ -11,6 +11,7 @@ from handgen.results import Record
 
 TUNERS = ("vae_sac", "vae_sac_hands11k")
 STRICTEST = "valid_rate/strictest"
+COST = "decoder_calls_per_valid"
 CEILINGS = ("heldout", "reconstruction", "reencode")
 OURS = "tuner"
 LOSS_TUNER = ("vae_sac_loss", "prior")
@@ -46,16 +47,16 @@ def ladder_points(records: Sequence[Record]) -> dict[str, tuple[float | None, fl
     Args:
         records: of one experiment.
     """
-    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    values: dict[str, dict[tuple[int, ...], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
-        values[record.variant, record.metric].append(record.value)
+        if record.metric in (STRICTEST, COST):
+            values[record.variant][tuple(record.seeds)][record.metric] = record.value
     found: dict[str, tuple[float | None, float]] = {}
-    for variant in dict.fromkeys(record.variant for record in records):
-        if (variant, STRICTEST) not in values:
-            continue
-        costs = values.get((variant, "decoder_calls_per_valid"))
-        rate = fmean(values[variant, STRICTEST])
-        found[variant] = (fmean(costs) * rate if costs else None, rate)
+    for variant, seeds in values.items():
+        rates = [metrics[STRICTEST] for metrics in seeds.values() if STRICTEST in metrics]
+        calls = [metrics[COST] * metrics[STRICTEST] for metrics in seeds.values() if COST in metrics]
+        if rates:
+            found[variant] = (fmean(calls) if calls else None, fmean(rates))
     return found
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from handgen.episodes import student_quantile
 from handgen.errors import UserError
 from handgen.report_tables import TABLES, Table
 from handgen.results import Record, merge_results, read_records
@@ -18,9 +19,6 @@ from handgen.results import Record, merge_results, read_records
 RESULTS = Path("experiments", "results")
 MARKED = re.compile(r"(<!-- table:(?P<name>[\w.-]+) -->\n).*?(<!-- /table:(?P=name) -->)", re.DOTALL)
 ABSENT = "-"
-# 97.5% quantiles of Student's t for 1, 2, ... degrees of freedom; the normal one beyond.
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-NORMAL = 1.96
 SHARES = ("valid_rate", "coverage", "skin", "orientation", "precision", "recall", "sensitivity", "specificity", "real_")
 """Metrics, by their beginnings, that are shares of something."""
 
@@ -101,9 +99,7 @@ def pool(records: Sequence[Record]) -> Record:
         return records[0]
     values = [record.value for record in records]
     mean = statistics.fmean(values)
-    freedom = len(values) - 1
-    quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else NORMAL
-    half = quantile * statistics.stdev(values) / len(values) ** 0.5
+    half = student_quantile(len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
     own = [(r.high - r.low) / 2 for r in records if r.low is not None and r.high is not None]
     half = max(half, statistics.fmean(own)) if own else half
     low, high = mean - half, mean + half
@@ -143,8 +139,8 @@ def footnotes(records: Sequence[Record]) -> list[str]:
 
 
 def _without_seed(record: Record) -> str:
-    """The command without its seed, so that the runs of several seeds share a line."""
-    return re.sub(r" (--seed_everything[= ]\S+|--seeds( \d+)+)", "", record.command)
+    """The command without its seed and the run it started from, so that the runs of several seeds share a line."""
+    return re.sub(r" (--seed_everything[= ]\S+|--seeds( \d+)+|--model\.vae=\S+)", "", record.command)
 
 
 def _footnote(key: tuple[str, ...], group: Sequence[Record]) -> str:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from handgen.latent.module import LatentTuner
 
 SEARCHES = ("rejection", "best_of_4", "best_of_16", "gradient_5", "gradient_16", "cem_48")
-TUNED = ("tuner", "tuner_sampled", "tuner_gated", "tuner_best_of_4")
+TUNED = ("tuner", "tuner_sampled", "tuner_gated", "tuner_best_of_4", "tuner_judged_4", "tuner_judged_16")
 LADDER = ("temperature_0.6", "temperature_0.9", *SAMPLERS, *SEARCHES, *TUNED)
-"""Names of all rungs. A number is: draws (``best_of``), gradient steps, images decoded (``cem``), candidates."""
+"""Names of all rungs. A number is: draws (``best_of``), gradient steps, images decoded (``cem``), candidates of the
+critics (``tuner_best_of``), tuned samples that judge A chooses from (``tuner_judged``)."""
 CEM_GENERATIONS = 3
 
 
@@ -33,8 +34,11 @@ class Rungs:
     def __init__(self, tuner: LatentTuner) -> None:
         self.tuner = tuner
 
-    def samplers(self, names: Iterable[str] = LADDER) -> dict[str, Sampler]:
-        """Samplers by name, for names that exist; whoever asks checks what is missing."""
+    def samplers(self, names: Iterable[str] | None = None) -> dict[str, Sampler]:
+        """Samplers by name; None takes all that this tuner has."""
+        if names is None:
+            several = self.tuner.hparams["episode_length"] > 1
+            names = [name for name in LADDER if not (several and name.startswith("tuner_best_of"))]
         return {name: self.sampler(name) for name in names}
 
     def sampler(self, name: str) -> Sampler:
@@ -48,14 +52,24 @@ class Rungs:
         kind, _, number = name.rpartition("_")
         if name == "rejection":
             return Rejection(self.start, self.score)
-        if kind in ("best_of", "gradient", "cem", "tuner_best_of") and number.isdigit():
+        if kind in ("best_of", "gradient", "cem", "tuner_best_of", "tuner_judged") and number.isdigit():
             return self._numbered(kind, int(number))
         if name in TUNED:
             return self._tuned(sampled=name == "tuner_sampled", gated=name == "tuner_gated")
         raise UserError(f"unknown sampler {name!r}: choose one of {', '.join(LADDER)}")
 
     def _numbered(self, kind: str, number: int) -> Sampler:
-        """A rung with a budget."""
+        """A rung with a budget.
+
+        Raises:
+            UserError: if the budget is nothing, or the critics cannot tell what a start is worth.
+        """
+        if number < 1:
+            raise UserError(f"{kind}_{number}: the number must be at least 1")
+        if kind == "tuner_best_of" and self.tuner.hparams["episode_length"] > 1:
+            raise UserError(
+                "tuner_best_of needs episode_length=1: in longer episodes critics foresee improvements only"
+            )
         deviation = self.tuner.reward.deviation.cpu()
         if kind == "best_of":
             return BestOf(self.start, self.score, number)
@@ -63,6 +77,8 @@ class Rungs:
             return GradientAscent(self.start, self.score, number, deviation)
         if kind == "cem":
             return CrossEntropy(self.start, self.score, number // CEM_GENERATIONS, CEM_GENERATIONS, deviation)
+        if kind == "tuner_judged":
+            return BestOf(self._tuned(), self.score, number)
         return self._tuned(candidates=number)
 
     def _tuned(self, sampled: bool = False, gated: bool = False, candidates: int = 1) -> TunedSampler:

@@ -55,10 +55,10 @@ class LossTuner(VAE):
     """VAE and agent trained together; the agent is rewarded by the fall of the VAE's loss.
 
     Before the decoder stands a shift and a scale of each latent, `LatentTransform`, which the agent sets. Its
-    observation are the latents' statistics on a probe batch, the transform and the loss; a window of training later
-    (an epoch, or so many batches) the callback ``LossDeltaReward`` calls :meth:`receive_reward` with
-    ``R_t = -lambda (L_t - L_{t-1})``. The transform is part of the decoder from then on, so that all samplers draw
-    through it.
+    observation are the latents' statistics on a probe batch, the transform and the loss. The callback
+    ``LossDeltaReward`` calls :meth:`choose_transform` when a window of training begins (an epoch, or so many batches)
+    and :meth:`receive_reward` with ``R_t = -lambda (L_t - L_{t-1})`` when it ends. The transform is part of the
+    decoder, so that all samplers draw through it; what is evaluated has the last one that was trained with.
 
     Loss and agent share an optimiser with groups of their own; the agent's gradients are clipped apart.
 
@@ -112,31 +112,48 @@ class LossTuner(VAE):
         self.pending: dict[str, Tensor] = {}
         self.decisions = 0
 
+    @property
+    def label(self) -> str:
+        """Form of the agent's equations, which tells the records of different agents apart: empty for ``sac``."""
+        return "" if self.agent.label == "sac" else self.agent.label
+
     # The agent's side of the loop.
 
     @torch.no_grad()
     def receive_reward(self, reward: float | None, loss: float) -> None:
-        """Take the reward of the transform in use, then choose the next one.
+        """Take the reward of the transform in use, which stays until :meth:`choose_transform`.
 
         Args:
             reward: R_t; None at t = 1, when there is no loss before.
             loss: L_t, part of the next observation.
         """
-        mu, log_var = self.evaluated.encoder(self.layout(self.probe_images()))
-        obs = observation(mu, log_var, self.transform, loss)
-        if reward is not None and self.pending:
-            ended = torch.tensor([self.decisions % self.hparams["episode_length"] == 0])
-            self._store(
-                {**self.pending, "reward": torch.tensor([[reward]]), "next_obs": obs[None], "terminated": ended}
-            )
+        if reward is None or not self.pending:
+            return
+        ended = torch.tensor([self.decisions % self.hparams["episode_length"] == 0])
+        next_obs = self._observe(loss)[0][None]
+        self._store({**self.pending, "reward": torch.tensor([[reward]]), "next_obs": next_obs, "terminated": ended})
+
+    @torch.no_grad()
+    def choose_transform(self, loss: float) -> None:
+        """Choose the transform of the window that begins.
+
+        Args:
+            loss: L_t of the window before.
+        """
+        obs, deviation = self._observe(loss)
         size = 2 * int(self.hparams["latent_dim"])
         if self.decisions < self.hparams["random_actions"]:
             action = torch.rand(1, size) * 2.0 - 1.0
         else:
             action = self.agent.act(obs[None].to(self.device)).cpu()
-        self.transform.set(action[0], probe_deviation(mu, log_var))
+        self.transform.set(action[0], deviation)
         self.pending = {"obs": obs[None], "action": action}
         self.decisions += 1
+
+    def _observe(self, loss: float) -> tuple[Tensor, Tensor]:
+        """The observation (O,), and the standard deviation (L,) of the latents on the probe batch."""
+        mu, log_var = self.evaluated.encoder(self.layout(self.probe_images()))
+        return observation(mu, log_var, self.transform, loss), probe_deviation(mu, log_var)
 
     def probe_images(self) -> Tensor:
         """The same training images every time, (256, 3, H, W) in [0, 1]."""
@@ -161,7 +178,10 @@ class LossTuner(VAE):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One step of the VAE, and one of the agent as soon as it has experience."""
         loss = super().training_step(batch, batch_idx)
-        return loss + self.agent_loss() if self.experience else loss
+        if self.experience:
+            return loss + self.agent_loss()
+        # Without a term the agent's weights would have no gradient, which several processes could not average.
+        return loss + 0.0 * torch.stack([p.sum() for p in self.agent.parameters() if p.requires_grad]).sum()
 
     def agent_loss(self) -> Tensor:
         """The sum of SAC's terms on a batch of experience."""
@@ -196,8 +216,8 @@ class LossTuner(VAE):
         chosen = super().configure_optimizers()
         rate = chosen["lr_scheduler"]["scheduler"].lr_lambdas[0]
         groups = [
-            {"params": list(self.networks.parameters()), "name": "vae", "lr": self.hparams["lr"]},
-            *self.agent.parameter_groups(),
+            {"params": list(self.networks.parameters()), "name": "vae", **chosen["optimizer"].defaults},
+            *[{**group, "weight_decay": 0.0} for group in self.agent.parameter_groups()],
         ]
         optimiser = type(chosen["optimizer"])(groups, lr=self.hparams["lr"])
         constant = [lambda step: 1.0 for _ in groups[1:]]

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from handgen.anatomy.evaluation import FEATURE_JUDGE
 from handgen.anatomy.judges import LEARNED, WEIGHTS, load_learned_judge
-from handgen.errors import UserError
+from handgen.errors import UserError, check_ranges
 from handgen.latent.frozen import SETTINGS, open_vae
-from handgen.latent.ladder import LADDER, Rungs
+from handgen.latent.ladder import Rungs
 from handgen.latent.repair import LatentRepair, check_repair_settings, displace
 from handgen.latent.reward import MEASURED, RewardWeights, improvement
 from handgen.latent.reward_model import RewardModel
 from handgen.latent.tuned import keep_better
+from handgen.random_state import seeded
 from handgen.sac import SAC
 from handgen.sac.equations import Variant
-from handgen.vae.samplers import SAMPLERS, Sampler
-from handgen.vae.second_stage import aggregate_moments
+from handgen.vae.samplers import SAMPLERS, Sampler, temperature
 
 Batch = dict[str, Any]
 REFERENCE_IMAGES = 512
@@ -51,7 +53,7 @@ class LatentTuner(SAC):
     2. discriminators, refreshed on the tuner's newest samples, ask whether they could come from training images;
        rewards of stored transitions are computed anew with them whenever they are drawn;
     3. displacements are bounded and cost something;
-    4. the temperature keeps the policy's entropy at its target.
+    4. the policy stays random while it learns: the temperature pays for entropy.
 
     Args:
         vae: checkpoint or run folder of a trained VAE (or of a tuner, for its VAE).
@@ -60,7 +62,7 @@ class LatentTuner(SAC):
         starts: latents drawn from it once, which episodes begin with.
         scale: largest displacement of a step, in standard deviations of the aggregate posterior.
         episode_length: steps of an episode, 1 to 5; above 1 the reward is the improvement.
-        rewarded: the judge that gives reward, ``judge_a`` or ``judge_b``.
+        rewarded: the judge that gives reward, ``judge_a``; judge B's features measure coverage and distances.
         views: views of an image that the judge sees.
         judge_weight: weight of the judge in the reward; 0 leaves a term out.
         latent_realism_weight: of the discriminator of latents.
@@ -111,6 +113,12 @@ class LatentTuner(SAC):
     ) -> None:
         check_settings(vae, start, rewarded)
         check_repair_settings(scale, episode_length)
+        check_ranges(
+            views=(views, views >= 1, "be at least 1"),
+            starts=(starts, starts >= 1, "be at least 1"),
+            discriminator_lr=(discriminator_lr, 0.0 < discriminator_lr < math.inf, "be positive"),
+            discriminator_noise=(discriminator_noise, 0.0 <= discriminator_noise < math.inf, "be 0 or more"),
+        )
         several = episode_length > 1
         super().__init__(
             obs_dim=latent_dim + several,
@@ -150,14 +158,10 @@ class LatentTuner(SAC):
             raise UserError(f"the VAE takes images of {size} pixels, the data have {train_images.shape[-1]}")
         encoded = self.vae.encode_images(train_images)
         self.vae.priors.prepare(encoded)
-        mean, deviation = aggregate_moments(*encoded)
-        self.reward.encoded = encoded
-        self.reward.mean.copy_(mean)
-        self.reward.deviation.copy_(deviation)
+        self.reward.set_moments(*encoded)
         generator = torch.Generator().manual_seed(0)
         real = self.reward.real_latents(REFERENCE_IMAGES, generator)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with torch.no_grad(), seeded(0, self.device):
             images = [self.vae.decode(part) for part in self.reward.to_latent(real).split(128)]
             self.reward.set_reference(torch.cat(images))
 
@@ -209,7 +213,16 @@ class LatentTuner(SAC):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Those of SAC, and the discriminators with the short memory that alternating games need."""
         group = {"name": "discriminator", "lr": self.hparams["discriminator_lr"], "betas": (0.5, 0.99)}
-        return [*super().parameter_groups(), {**group, "params": list(self.reward.parameters())}]
+        trained = [p for p in self.reward.parameters() if p.requires_grad]
+        return [*super().parameter_groups(), {**group, "params": trained}] if trained else super().parameter_groups()
+
+    @property
+    def rewarded_judges(self) -> tuple[str, ...]:
+        """Judges that gave reward, which may not grade."""
+        return (self.hparams["rewarded"],)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure nothing: returns by a reward that learns cannot be compared between runs."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the settings of the VAE beside its weights, so that the checkpoint stands alone."""
@@ -270,9 +283,9 @@ class LatentTuner(SAC):
         """What is seen in the images of standardised latents (B, L), weighted, (B,): what the gate compares.
 
         The discriminators have no say: they learnt to tell the tuner's samples from real ones, so that they would take
-        back nearly every move, and good ones first.
+        back nearly every move, and good ones first. The judge sees one view, without chance: both sides alike.
         """
-        seen = self.reward.measure(self.decode(self.reward.to_latent(latent)))
+        seen = self.reward.measure(self.decode(self.reward.to_latent(latent)), views=1)
         return self.reward.weights.total(dict(zip(MEASURED, seen.terms.unbind(1), strict=True)))
 
     @torch.no_grad()
@@ -292,12 +305,12 @@ class LatentTuner(SAC):
             tuned = keep_better(start, tuned, self.quality)
         return self.decode(self.reward.to_latent(tuned))
 
-    def samplers(self, train_images: Tensor, names: Iterable[str] = LADDER) -> dict[str, Sampler]:
+    def samplers(self, train_images: Tensor, names: Iterable[str] | None = None) -> dict[str, Sampler]:
         """The ladder: plain priors, searches and the tuner, all with the same decoder.
 
         Args:
             train_images: uint8 (N, 3, H, W).
-            names: which rungs; see :mod:`handgen.latent.ladder`.
+            names: which rungs (:mod:`handgen.latent.ladder`); None takes all.
         """
         if self.vae.priors.encoded is None:
             self.prepare(train_images)
@@ -336,7 +349,10 @@ def check_settings(vae: str | None, start: str, rewarded: str) -> None:
     """
     if not vae:
         raise UserError("the tuner needs a trained VAE: give --model.vae=RUN_FOLDER (or starts_from, which finds one)")
-    if start not in SAMPLERS and not start.startswith("temperature_"):
+    if start.startswith("temperature_"):
+        temperature(start)
+    elif start not in SAMPLERS:
         raise UserError(f"unknown start {start!r}: choose one of {', '.join(SAMPLERS)}")
-    if rewarded not in LEARNED:
-        raise UserError(f"rewarded must be one of {', '.join(LEARNED)}, not {rewarded!r}")
+    allowed = [name for name in LEARNED if name != FEATURE_JUDGE]
+    if rewarded not in allowed:
+        raise UserError(f"rewarded must be {' or '.join(allowed)}, not {rewarded!r}: {FEATURE_JUDGE} measures coverage")

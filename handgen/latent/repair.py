@@ -73,8 +73,6 @@ class LatentRepair:
         self.obs_shape = (self.action_dim + (episode_length > 1),)
         self.device = starts.device
         self.generator = torch.Generator(self.device).manual_seed(0)
-        self.decoder_calls = 0
-        self.recent_features = torch.zeros(0, reward.real_features.shape[1], device=self.device)
         self.reset()
 
     def reset(self, seeds: list[int] | None = None) -> Tensor:
@@ -121,7 +119,6 @@ class LatentRepair:
     @torch.no_grad()
     def _look(self, latent: Tensor) -> Measured:
         """Decode and measure."""
-        self.decoder_calls += len(latent)
         return self.reward.measure(self.decode(self.reward.to_latent(latent)))
 
     def _unseen(self) -> Measured:
@@ -165,7 +162,7 @@ def check_repair_settings(scale: float, episode_length: int) -> None:
     Raises:
         UserError: naming the setting.
     """
-    if scale <= 0.0:
+    if not 0.0 < scale < float("inf"):
         raise UserError(f"scale must be positive, got {scale}: the largest displacement in standard deviations")
     if not 1 <= episode_length <= MAX_EPISODE_LENGTH:
         raise UserError(f"episode_length must lie in 1 to {MAX_EPISODE_LENGTH}, got {episode_length}")

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from handgen.latent.repair import LatentRepair
+from handgen.random_state import seeded
 
 Vector = NDArray[np.float32]
 
@@ -44,8 +45,7 @@ class LatentRepairEnv(gymnasium.Env[Vector, Vector]):
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
         """Displace the latent."""
         views = int(self.np_random.integers(2**31))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(views)  # augmented views draw from torch's global state
+        with seeded(views, self.world.device):  # augmented views draw from torch's global state
             step = self.world.step(torch.from_numpy(np.array(action, np.float32))[None].to(self.world.device))
         self.latent = step.next_obs[:, : self.world.action_dim]
         return step.next_obs[0].cpu().numpy(), float(step.reward), bool(step.terminated), False, {}

@@ -1,7 +1,7 @@
 """What a tuned latent is worth: a judge's opinion, hedged in every way that keeps the tuner from deceiving it.
 
-All terms are pure functions of tensors, one number for each sample; `RewardModel` puts them together. A term is never
-positive beyond what good hands get, so that nothing is gained by exaggerating.
+All terms are pure functions of tensors, one number for each sample; `RewardModel` puts them together. The terms of the
+image are never positive, so that nothing is gained by exaggerating what is right already.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from handgen.anatomy.degradation import random_affine, soften, warp
 from handgen.anatomy.judges import LearnedJudge, to_judge_size
 from handgen.anatomy.metrics import laplacian_variance, skin_and_orientation
+from handgen.errors import check_ranges
 
 MEASURED = ("judge", "sharpness", "skin")
 """Terms of the image, which never change once it is decoded; the others are computed anew from stored latents."""
@@ -45,6 +46,11 @@ class RewardWeights:
     skin: float = 0.5
     prior: float = 0.0
     displacement: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse weights that would pay for what they are to prevent."""
+        for name, weight in asdict(self).items():
+            check_ranges(**{f"{name}_weight": (weight, 0.0 <= weight < float("inf"), "be 0 or more")})
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -121,7 +127,7 @@ def mmd_witness(points: Tensor, real: Tensor, own: Tensor) -> Tensor:
         own: (M, F) recent samples of the tuner.
 
     Returns:
-        (B,) in [-1, 1]; the bandwidth is the median distance between ``points`` and ``real``.
+        (B,) in [-1, 1]; the kernel is ``exp(-d^2 / m)`` with m the median squared distance of ``points`` and ``real``.
     """
     to_real, to_own = torch.cdist(points, real).square(), torch.cdist(points, own).square()
     width = to_real.median().clamp(min=1e-12)

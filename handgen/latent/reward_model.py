@@ -17,7 +17,7 @@ from handgen.latent.reward import (
     mmd_witness,
     prior_cost,
 )
-from handgen.vae.second_stage import posterior_batch
+from handgen.vae.second_stage import aggregate_moments, posterior_batch
 
 
 class RewardModel(nn.Module):
@@ -56,6 +56,9 @@ class RewardModel(nn.Module):
         features = judge.network.project.out_features
         self.latent_realism = Discriminator(latent_dim)
         self.feature_realism = Discriminator(features)
+        # Weights that no loss reaches would stop a training on several processes.
+        self.latent_realism.requires_grad_("latent_realism" in weights.used)
+        self.feature_realism.requires_grad_("feature_realism" in weights.used)
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("deviation", torch.ones(latent_dim))
         self.register_buffer("sharpness", torch.ones(()))
@@ -67,9 +70,9 @@ class RewardModel(nn.Module):
         """The rewarded judge, on the device of the rest."""
         return self._judge[0].to(self.mean.device)
 
-    def measure(self, image: Tensor) -> Measured:
-        """See what decoded images (B, 3, H, W) in [0, 1] show."""
-        return measure(image, self.judge, self.weights, self.views, self.sharpness)
+    def measure(self, image: Tensor, views: int | None = None) -> Measured:
+        """See what decoded images (B, 3, H, W) in [0, 1] show; in one view, chance has no part in it."""
+        return measure(image, self.judge, self.weights, views or self.views, self.sharpness)
 
     def potential(self, latent: Tensor, terms: Tensor, features: Tensor, own_features: Tensor) -> dict[str, Tensor]:
         """Terms that belong to a state, by name, (B,) each; those of weight 0 are left out.
@@ -121,6 +124,18 @@ class RewardModel(nn.Module):
             real = self.feature_realism(self.real_features[rows])
             losses.append(discriminator_loss(real, self.feature_realism(own_features)))
         return torch.stack(losses).sum() if losses else own.new_zeros(())
+
+    @torch.no_grad()
+    def set_moments(self, mu: Tensor, log_var: Tensor) -> None:
+        """Keep the posterior of the training images, (N, L) each, and the moments of the aggregate posterior.
+
+        Moments that came with a checkpoint stay: they are the units that the policy was trained in.
+        """
+        self.encoded = (mu, log_var)
+        if not self.mean.any():
+            mean, deviation = aggregate_moments(mu, log_var)
+            self.mean.copy_(mean)
+            self.deviation.copy_(deviation)
 
     @torch.no_grad()
     def set_reference(self, image: Tensor) -> None:

@@ -69,7 +69,8 @@ class LatentTunerEnv(gymnasium.Env[Vector, Vector]):
         self.transform = LatentTransform(size, max_shift, max_log_scale)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (observation_size(size),), np.float32)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2 * size,), np.float32)
-        self.lr, self.loss, self.decisions = lr, 0.0, 0
+        self.lr, self.decisions = lr, 0
+        self.loss: float | None = None
         self.first = {name: value.clone() for name, value in vae.state_dict().items()}
         self.optimiser = torch.optim.Adam(vae.networks.parameters(), lr=lr)
 
@@ -81,7 +82,7 @@ class LatentTunerEnv(gymnasium.Env[Vector, Vector]):
             self.vae.load_state_dict(self.first)
             self.optimiser = torch.optim.Adam(self.vae.networks.parameters(), lr=self.lr)
             self.transform.set(torch.zeros(self.action_space.shape or ()), torch.ones_like(self.transform.shift))
-            self.loss = self._evaluate_loss()
+            self.loss = None
         return self._observe(), {}
 
     def step(self, action: Vector) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
@@ -89,7 +90,7 @@ class LatentTunerEnv(gymnasium.Env[Vector, Vector]):
         mu, log_var = self._encode()
         self.transform.set(torch.from_numpy(np.array(action, np.float32)), probe_deviation(mu, log_var))
         loss = float(np.mean([self._train() for _ in range(self.batches)]))
-        reward = loss_delta_reward(loss, self.loss, self.scale)
+        reward = loss_delta_reward(loss, loss if self.loss is None else self.loss, self.scale)  # nothing at t = 1
         self.loss, self.decisions = loss, self.decisions + 1
         return self._observe(), reward, self.decisions >= self.episode_length, False, {"loss": loss}
 
@@ -115,12 +116,6 @@ class LatentTunerEnv(gymnasium.Env[Vector, Vector]):
         return total
 
     @torch.no_grad()
-    def _evaluate_loss(self) -> float:
-        """The loss of the probe batch, which the first reward is measured against."""
-        self.vae.networks.eval()
-        return float(self._loss(self.probe, torch.Generator().manual_seed(0)))
-
-    @torch.no_grad()
     def _encode(self) -> tuple[Tensor, Tensor]:
         """Posterior of the probe batch, by the weights in training."""
         mu, log_var = self.vae.networks.eval().encoder(self.vae.layout(self.probe))
@@ -128,5 +123,5 @@ class LatentTunerEnv(gymnasium.Env[Vector, Vector]):
 
     def _observe(self) -> Vector:
         """The observation as Gymnasium wants it."""
-        found: Vector = observation(*self._encode(), self.transform, self.loss).numpy()
+        found: Vector = observation(*self._encode(), self.transform, self.loss or 0.0).numpy()
         return found

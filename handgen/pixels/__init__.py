@@ -1,4 +1,8 @@
-"""Control from pixels: the worlds whose observations are frames."""
+"""Control from pixels: worlds whose observations are frames, and the agents that act in them.
+
+Importing this registers the worlds; the agents are modules of their own, so that a worker process that only plays need
+not import them.
+"""
 
 from handgen.pixels.registry import register_envs
 

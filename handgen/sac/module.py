@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from handgen.episodes import return_measurement
-from handgen.errors import UserError
+from handgen.errors import check_ranges
 from handgen.results import Measurement
 from handgen.sac import losses
 from handgen.sac.equations import (
@@ -118,8 +119,14 @@ class SAC(LightningModule):
         critics: int | None = None,
     ) -> None:
         super().__init__()
-        if not 0.0 <= gamma <= 1.0:
-            raise UserError(f"gamma must lie in [0, 1], got {gamma}")
+        check_ranges(
+            gamma=(gamma, 0.0 <= gamma <= 1.0, "lie in [0, 1]"),
+            lr=(lr, 0.0 < lr < math.inf, "be positive"),
+            tau=(tau, 0.0 < tau <= 1.0, "lie in (0, 1]"),
+            initial_temperature=(initial_temperature, 0.0 < initial_temperature < math.inf, "be positive"),
+            actor_every_updates=(actor_every_updates, actor_every_updates >= 1, "be at least 1"),
+            target_every_updates=(target_every_updates, target_every_updates >= 1, "be at least 1"),
+        )
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.equations = choose_equations(
             variant,

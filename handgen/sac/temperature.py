@@ -56,10 +56,14 @@ class Temperature(nn.Module):
 
     @torch.no_grad()
     def add(self, log_prob: Tensor) -> None:
-        """Take the additive step.
+        """Take the additive step; the same on every process, for no gradient is averaged here.
 
         Args:
             log_prob: (B,).
         """
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            log_prob = log_prob.mean()
+            torch.distributed.all_reduce(log_prob)
+            log_prob = log_prob / torch.distributed.get_world_size()
         alpha = losses.additive_temperature(self.value, log_prob, self.target_entropy, self.lr, self.bounds, self.sign)
         self.log_alpha.copy_(alpha.log())

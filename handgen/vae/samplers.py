@@ -211,6 +211,21 @@ def maximise(latents: Tensor, responsibility: Tensor, shrinkage: float) -> tuple
     return counts / counts.sum(), means, cholesky(covariances)
 
 
+def temperature(name: str) -> float:
+    """The number in ``temperature_T``.
+
+    Raises:
+        UserError: if it is none, or not positive.
+    """
+    try:
+        value = float(name.removeprefix("temperature_"))
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise UserError(f"{name!r} is no sampler: give a positive number, as in temperature_0.8")
+    return value
+
+
 def fit_sampler(
     name: str,
     mu: Tensor,
@@ -239,7 +254,7 @@ def fit_sampler(
     if name == "prior":
         return standard_normal(latent_dim)
     if name.startswith("temperature_"):
-        return standard_normal(latent_dim, float(name.removeprefix("temperature_")))
+        return standard_normal(latent_dim, temperature(name))
     if name == "gaussian":
         return fit_gaussian(mu)
     if name == "gmm":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from handgen.random_state import seeded
 from handgen.vae.losses import kl_divergence, linear_warmup
 from handgen.vae.networks import update_average
 
@@ -148,8 +149,7 @@ def fit_flow(
     """
     generator = torch.Generator().manual_seed(seed)
     mean, std = aggregate_moments(mu, log_var)
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
+    with seeded(seed, mu.device), torch.enable_grad():
         network = ResidualMLP(mu.shape[1] + 32, mu.shape[1], width)
         average = ResidualMLP(mu.shape[1] + 32, mu.shape[1], width).requires_grad_(False)
         optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
@@ -195,8 +195,7 @@ def fit_second_vae(
     generator = torch.Generator().manual_seed(seed)
     mean, std = aggregate_moments(mu, log_var)
     size = mu.shape[1]
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
+    with seeded(seed, mu.device), torch.enable_grad():
         encoder, decoder = ResidualMLP(size, 2 * size, width), ResidualMLP(size, size, width)
         log_scale = torch.full((), -2.0, requires_grad=True)  # from 0 the codes collapse
         parameters = [*encoder.parameters(), *decoder.parameters(), log_scale]

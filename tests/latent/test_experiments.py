@@ -57,7 +57,7 @@ trainer:
     - class_path: handgen.callbacks.hacking_gap.HackingGap
       init_args: {samples: 8, every_n_updates: 2}
     - class_path: handgen.callbacks.hand_evaluation.HandEvaluation
-      init_args: {rewarded: [judge_a], samples: 8, samplers: [gmm, best_of_4, tuner, tuner_gated]}
+      init_args: {samples: 8, samplers: [gmm, best_of_4, tuner, tuner_gated]}
     - class_path: handgen.callbacks.before_after.BeforeAfter
 """
 
@@ -128,9 +128,17 @@ def test_the_command_line_trains_a_missing_vae(
     words = [f"--config={tmp_path / 'small.yaml'}", "--name=vae_sac", f"--runs={tmp_path / 'runs'}"]
     assert cli.main(["fit", "--config=vae_sac", *words, *TUNER, *NESTED, "--evaluate_after_fit=false"]) == 0
     printed = capsys.readouterr().out
-    assert "no run of vae under" in printed and "starting from" in printed
+    assert "no run of vae with seed 0 under" in printed and "starting from" in printed
     for experiment in ("vae", "vae_sac"):
         assert len(list((tmp_path / "runs" / experiment).rglob("last.ckpt"))) == 1
+
+
+def leave_run(root: Path, seed: int, epoch: int) -> None:
+    """A run of five epochs that has come to the end of one."""
+    folder = root / "vae" / f"20260101-000000-seed{seed}"
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text("trainer: {max_epochs: 5}")
+    torch.save({"state_dict": {}, "epoch": epoch}, folder / "checkpoints" / "last.ckpt")
 
 
 def test_a_missing_vae_is_trained_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,17 +146,27 @@ def test_a_missing_vae_is_trained_first(tmp_path: Path, capsys: pytest.CaptureFi
 
     def train(words: list[str]) -> int:
         asked.append(words)
-        folder = tmp_path / "vae" / "20260101-000000-seed3" / "checkpoints"
-        folder.mkdir(parents=True)
-        (folder / "last.ckpt").touch()
+        leave_run(tmp_path, seed=3, epoch=4)
         return 0
 
     assert trained_run(tmp_path, "vae", 3, train).name == "20260101-000000-seed3"
-    assert asked == [["fit", "--config=vae", f"--runs={tmp_path}", "--seed_everything=3", "--evaluate_after_fit=false"]]
-    assert "no run of vae under" in capsys.readouterr().out
-    # Now there is one, which another seed takes too.
-    assert trained_run(tmp_path, "vae", 4, train).name == "20260101-000000-seed3"
-    assert len(asked) == 1
+    words = ["fit", "--config=vae", f"--runs={tmp_path}", "--seed_everything=3", "--evaluate_after_fit=false"]
+    assert asked == [words]
+    assert "no run of vae with seed 3 under" in capsys.readouterr().out
+    assert trained_run(tmp_path, "vae", 3, train).name == "20260101-000000-seed3"
+    assert len(asked) == 1  # now there is one
+
+
+def test_an_unfinished_vae_is_finished_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leave_run(tmp_path, seed=3, epoch=1)
+
+    def train(words: list[str]) -> int:
+        assert words[-1] == "--ckpt_path=last"
+        leave_run(tmp_path, seed=3, epoch=4)
+        return 0
+
+    trained_run(tmp_path, "vae", 3, train)
+    assert "seed3 is not finished: going on with it first" in capsys.readouterr().out
 
 
 def test_an_interrupted_training_stops_the_chain(tmp_path: Path) -> None:

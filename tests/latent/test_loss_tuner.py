@@ -1,23 +1,20 @@
 """The loss-delta tuner: reward by hand, the transform in the decoder, exact resume."""
 
 import itertools
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from toy_tuner import make_trainer, weights
+from toy_vae import TINY, Blobs
 
 from handgen.callbacks.loss_delta_reward import LossDeltaReward
 from handgen.callbacks.torch_random_state import TorchRandomState
 from handgen.errors import UserError
 from handgen.latent import LossTuner
 from handgen.latent.transform import loss_delta_reward
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "vae"))
-from toy_vae import TINY, Blobs
 
 SETTINGS: dict[str, Any] = {**TINY, "random_actions": 1, "agent_hidden_dims": (8, 8), "agent_batch_size": 4}
 
@@ -66,7 +63,8 @@ def test_windows_are_rewarded_from_the_second_on(split: Any, key: str, tmp_path:
     for reward, loss in rest:
         assert reward == pytest.approx(-2.0 * (loss - before))
         before = loss
-    assert len(tuner.experience["obs"]) == 2 and tuner.decisions == 3
+    # The first window has no action, the last one's reward is stored: nothing is chosen that is not trained with.
+    assert len(tuner.experience["obs"]) == tuner.decisions == 2
     assert tuner.experience["terminated"].all()  # one state per episode
 
 
@@ -75,6 +73,27 @@ def test_windows_may_be_shorter_than_an_epoch(tmp_path: Path) -> None:
     tuner = Recorded(**SETTINGS)
     make_trainer(tmp_path, callbacks=[LossDeltaReward(every_n_batches=2)]).fit(tuner, Blobs(count=64))
     assert len(tuner.received) == 4
+
+
+def test_the_transform_at_the_end_is_the_last_that_was_trained_with(tmp_path: Path) -> None:
+    class Watch(Callback):
+        seen: torch.Tensor
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+            self.seen = pl_module.transform.shift.clone()
+
+    tuner, watch = loss_tuner(), Watch()
+    make_trainer(tmp_path, max_epochs=3, callbacks=[LossDeltaReward(), watch]).fit(tuner, Blobs())
+    assert watch.seen.any()
+    assert torch.equal(tuner.transform.shift, watch.seen)
+
+
+def test_the_weight_decay_is_the_vaes_and_spares_the_agent(tmp_path: Path) -> None:
+    tuner = loss_tuner(optimizer="adamw", weight_decay=0.02)
+    trainer = make_trainer(tmp_path, callbacks=[LossDeltaReward()])
+    trainer.fit(tuner, Blobs())
+    decays = {group["name"]: group["weight_decay"] for group in trainer.optimizers[0].param_groups}
+    assert decays == {"vae": 0.02, "actor": 0.0, "critic": 0.0, "temperature": 0.0}
 
 
 def test_agent_and_vae_learn_together_and_all_is_logged(tmp_path: Path) -> None:

@@ -116,14 +116,45 @@ def test_every_rung_of_the_ladder_draws(tmp_path: Path, monkeypatch: pytest.Monk
     samplers = tuner.samplers(toy_images())
     assert set(samplers) == set(LADDER)
     calls = {"best_of_4": 3, "gradient_5": 15, "cem_48": 47, "tuner": 0, "tuner_gated": 1, "tuner_best_of_4": 0}
+    calls |= {"tuner_judged_4": 3, "tuner_judged_16": 15}
     for name, sampler in samplers.items():
         got = sampler.sample(6, torch.Generator().manual_seed(0))
         assert got.shape == (6, LATENTS) and not got.requires_grad, name
         if name in calls:
             assert sampler.decoder_calls == 6 * calls[name], name
     assert tuner.sample(3).shape == (3, 3, 64, 64)
-    with pytest.raises(UserError, match="unknown sampler 'tunner'"):
-        tuner.samplers(toy_images(), ["tunner"])
+    for name, message in {
+        "tunner": "unknown sampler 'tunner'",
+        "best_of_0": "the number must be at least 1",
+        "temperature_x": "'temperature_x' is no sampler",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            tuner.samplers(toy_images(), [name])
+
+
+def test_critics_of_longer_episodes_are_not_asked_for_the_best_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuner = toy_tuner(tmp_path, monkeypatch, episode_length=3)
+    assert "tuner_best_of_4" not in tuner.samplers(toy_images())
+    with pytest.raises(UserError, match="needs episode_length=1"):
+        tuner.samplers(toy_images(), ["tuner_best_of_4"])
+
+
+def test_discriminators_that_do_not_count_are_not_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = toy_tuner(tmp_path, monkeypatch)
+    assert all(p.requires_grad for p in tuner.reward.latent_realism.parameters())
+    assert not any(p.requires_grad for p in tuner.reward.feature_realism.parameters())
+    tuner = toy_tuner(tmp_path, monkeypatch, latent_realism_weight=0.0)
+    assert "discriminator" not in {group["name"] for group in tuner.parameter_groups()}
+
+
+def test_the_units_of_a_trained_policy_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner = toy_tuner(tmp_path, monkeypatch)
+    tuner.reward.mean.fill_(0.5)
+    tuner.reward.deviation.fill_(2.0)
+    tuner.prepare(toy_images())  # as when samples are drawn from a checkpoint
+    assert (tuner.reward.mean == 0.5).all() and (tuner.reward.deviation == 2.0).all()
 
 
 def test_repairing_never_lowers_the_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +175,17 @@ def test_repairing_never_lowers_the_reward(tmp_path: Path, monkeypatch: pytest.M
         ({"vae": None}, "needs a trained VAE"),
         ({"vae": "nowhere.ckpt"}, "no checkpoint at nowhere.ckpt"),
         ({"start": "gnn"}, "unknown start 'gnn'"),
-        ({"rewarded": "geometric"}, "rewarded must be one of judge_a, judge_b"),
+        ({"rewarded": "geometric"}, "rewarded must be judge_a, not 'geometric'"),
         ({"scale": 0.0}, "scale must be positive"),
         ({"episode_length": 6}, "episode_length must lie in 1 to 5"),
         ({"variant": "sacc"}, "unknown variant 'sacc'"),
+        ({"start": "temperature_x"}, "'temperature_x' is no sampler"),
+        ({"rewarded": "judge_b"}, "judge_b measures coverage"),
+        ({"views": 0}, "views must be at least 1"),
+        ({"displacement_weight": -1.0}, "displacement_weight must be 0 or more"),
+        ({"judge_weight": float("nan")}, "judge_weight must be 0 or more"),
+        ({"initial_temperature": 0.0}, "initial_temperature must be positive"),
+        ({"lr": -1.0}, "lr must be positive"),
     ],
 )
 def test_bad_settings_get_one_line(
