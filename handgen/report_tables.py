@@ -99,7 +99,7 @@ LADDER = (
     "tuner_gated", "tuner_best_of_4", "reconstruction", "reencode", "heldout",
 )  # fmt: skip
 GUARDS = (
-    "no_discriminator", "one_view", "no_displacement_cost", "judge_only", "no_judge", "diversity", "feature_realism",
+    "no_discriminator", "noisy_discriminator", "one_view", "judge_only", "judge_only_far", "no_judge", "diversity",
     "prior_start",
 )  # fmt: skip
 ABLATIONS = tuple(f"vae_sac_{name}" for name in GUARDS)
