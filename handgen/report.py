@@ -131,28 +131,31 @@ def _magnitude(value: float) -> int:
 
 
 def footnotes(records: Sequence[Record]) -> list[str]:
-    """Where a table's figures come from: one line for each experiment, machine, commit and command."""
+    """Where a table's figures come from: one line for each experiment, machine and command."""
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
-        groups[(record.experiment, record.dataset, record.machine, record.commit, _without_seed(record))].append(record)
+        groups[(record.experiment, record.dataset, record.machine, _without_seed(record))].append(record)
     return [_footnote(key, group) for key, group in groups.items()]
 
 
 def _without_seed(record: Record) -> str:
-    """The command without its seed and the run it started from, so that the runs of several seeds share a line."""
-    return re.sub(r" (--seed_everything[= ]\S+|--seeds( \d+)+|--model\.vae=\S+)", "", record.command)
+    """The command without its seed and the run it started from, options sorted: runs of several seeds share a line."""
+    command = re.sub(r" (--seed_everything[= ]\S+|--seeds( \d+)+|--model\.vae=\S+)", "", record.command)
+    head, *options = command.split(" --")
+    return " --".join([head, *sorted(options)])
 
 
 def _footnote(key: tuple[str, ...], group: Sequence[Record]) -> str:
     """The line of one group."""
-    experiment, dataset, machine, commit, command = key
+    experiment, dataset, machine, command = key
+    commits = sorted({record.commit for record in group})
     seeds = sorted({seed for record in group for seed in record.seeds})
     facts = [f"seeds {', '.join(map(str, seeds))}" if seeds else ""]
     facts.append(_span("n {}", [record.n for record in group]))
     facts.append(_span("{} env steps", [record.env_steps for record in group]))
     facts.append(_span("{} images seen", [record.images_seen for record in group]))
     facts.append(_span("{} s of training", [record.wall_s for record in group]))
-    facts += [machine, f"commit {commit}", f"`{command}`" if command else ""]
+    facts += [machine, f"commit {', '.join(commits)}", f"`{command}`" if command else ""]
     name = ", ".join(filter(None, (experiment, dataset)))
     return f"<sub>{name}: {'; '.join(filter(None, facts))}</sub>"
 
