@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from handgen.datamodules.envs import Envs
+from handgen.datamodules.envs import Envs, Step
 from handgen.datamodules.hands import HandsDataModule
 from handgen.datamodules.replay import ReplayDataModule
-from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
+from handgen.datamodules.replay_buffer import Batch, Kind, ReplayBuffer
 from handgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,13 +45,15 @@ class LatentReplay(ReplayBuffer):
     """
 
     def __init__(self, capacity_transitions: int, world: LatentRepair, features: int, recent: int = 1024) -> None:
-        super().__init__(capacity_transitions, world.num_envs, world.obs_shape, world.action_dim, device=world.device)
         self.recent = recent
-        sizes = {"terms": world.seen.terms.shape[1], "features": features}
+        self.sizes = {"terms": world.seen.terms.shape[1], "features": features}
         if world.episode_length > 1:
-            sizes |= {f"{name}_before": size for name, size in sizes.items()}
-        shape = (self.rows, self.num_envs)
-        self.columns |= {name: torch.zeros(*shape, size, device=world.device) for name, size in sizes.items()}
+            self.sizes |= {f"{name}_before": size for name, size in self.sizes.items()}
+        super().__init__(capacity_transitions, world.num_envs, world.obs_shape, world.action_dim, device=world.device)
+
+    def _seen(self, obs_shape: tuple[int, ...]) -> dict[str, Kind]:
+        """Observations, and what was seen in the images."""
+        return super()._seen(obs_shape) | {name: ((size,), torch.float32) for name, size in self.sizes.items()}
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """Draw transitions uniformly, with replacement.
@@ -164,31 +166,9 @@ class LatentRollouts(ReplayDataModule):
         world = cast("LatentRepair", envs)
         return LatentReplay(self.replay_capacity_transitions, world, world.seen.features.shape[1])
 
-    def _decide(self, action: Tensor) -> None:
-        """Displace each latent once and store what happened.
-
-        Args:
-            action: (N, L) in [-1, 1].
-        """
-        assert self._envs is not None
-        step = cast("RepairStep", self._envs.step(action))
-        seen = {"terms": step.after.terms, "features": step.after.features}
-        before = {"terms_before": step.before.terms, "features_before": step.before.features}
-        self.replay.add(
-            {
-                "obs": self._obs,
-                "action": action,
-                "reward": step.reward,
-                "next_obs": step.next_obs,
-                "terminated": step.terminated,
-                "truncated": step.truncated,
-                **seen,
-                **before,
-            }
-        )
-        self._obs = step.obs
-        self.decisions += self.num_envs
-        self._returns += step.reward
-        if step.terminated.all():  # all episodes have the same length
-            self.finished_returns.append(float(self._returns.mean()))
-            self._returns.zero_()
+    def _transition(self, action: Tensor, step: Step) -> dict[str, Tensor]:
+        """What happened, and what was seen in the images."""
+        repaired = cast("RepairStep", step)
+        seen = {"terms": repaired.after.terms, "features": repaired.after.features}
+        before = {"terms_before": repaired.before.terms, "features_before": repaired.before.features}
+        return {**super()._transition(action, step), **seen, **before}

@@ -17,7 +17,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from handgen.datamodules.env_processes import EnvProcesses
-from handgen.datamodules.envs import Envs, GymEnvs
+from handgen.datamodules.envs import Envs, GymEnvs, Step
 from handgen.datamodules.evaluation_episodes import Agent, EvaluationEpisodes
 from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
@@ -198,13 +198,21 @@ class ReplayDataModule(LightningDataModule):
 
     def next_batch(self) -> Batch:
         """Take the decisions that are due, then draw a batch."""
-        while self.decisions < self.warmup_decisions:
-            self._decide(self._random_actions())
+        self._warm_up()
         free = 0 if self.catch_up else self.warmup_decisions
         while self.updates + 1 > self.updates_per_decision * (self.decisions - free):
-            self._decide(self.agent.act(self._obs.to(self.agent.device)).to(self._obs.device))
+            self._decide(self.agent.act(self._seen().to(self.agent.device)).to(self._obs.device))
         self.updates += 1
         return {**self.replay.sample(self.batch_size, self.generator), "env_steps": self.env_steps}
+
+    def _warm_up(self) -> None:
+        """Fill the replay with random decisions, once."""
+        while self.decisions < self.warmup_decisions:
+            self._decide(self._random_actions())
+
+    def _seen(self) -> Tensor:
+        """What the agent acts on, (N, ...)."""
+        return self._obs
 
     def _random_actions(self) -> Tensor:
         """Uniform actions, (N, A) in [-1, 1)."""
@@ -220,16 +228,7 @@ class ReplayDataModule(LightningDataModule):
         """
         assert self._envs is not None
         step = self._envs.step(action)
-        self.replay.add(
-            {
-                "obs": self._obs,
-                "action": action,
-                "reward": step.reward,
-                "next_obs": step.next_obs,
-                "terminated": step.terminated,
-                "truncated": step.truncated,
-            }
-        )
+        self.replay.add(self._transition(action, step))
         self._obs = step.obs
         self.decisions += self.num_envs
         self._returns += step.reward
@@ -237,6 +236,17 @@ class ReplayDataModule(LightningDataModule):
         if ended.any():
             self.finished_returns += self._returns[ended].tolist()
             self._returns[ended] = 0.0
+
+    def _transition(self, action: Tensor, step: Step) -> dict[str, Tensor]:
+        """What goes into the replay: `ReplayBuffer.add`."""
+        return {
+            "obs": self._obs,
+            "action": action,
+            "reward": step.reward,
+            "next_obs": step.next_obs,
+            "terminated": step.terminated,
+            "truncated": step.truncated,
+        }
 
     def pop_finished_returns(self) -> list[float]:
         """Returns of the training episodes that ended since the last call."""
