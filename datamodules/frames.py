@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from handgen import paths
 from handgen.datamodules.frame_rendering import Scene, render_scene
@@ -114,7 +113,7 @@ class FramesDataModule(LightningDataModule):
         """Batches drawn from the training frames."""
         return TrainingFrames(self)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> EvaluationBatches:
         """The probe's frames, then the test frames, in order; ``split`` (B,) is 0 and 1."""
         batches: list[Batch] = []
         for code, split in enumerate(SPLITS[1:]):
@@ -123,10 +122,9 @@ class FramesDataModule(LightningDataModule):
                 rows = slice(start, start + 250)
                 batch = {"image": images[rows], "state": states[rows]}
                 batches.append({**batch, "split": torch.full((len(batch["image"]),), code)})
-        # Its own generator: a loader draws a seed for workers from the global one whenever it is iterated.
-        return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
+        return EvaluationBatches(batches)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> EvaluationBatches:
         """The same as for validation."""
         return self.val_dataloader()
 
@@ -170,6 +168,25 @@ class FramesDataModule(LightningDataModule):
         self.setup()
         assert self._cache is not None
         return self._cache
+
+
+class EvaluationBatches:
+    """Batches in order. No ``DataLoader``, which Lightning would divide among processes: a probe needs every frame.
+
+    Args:
+        batches: the batches.
+    """
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One after the other."""
+        return iter(self.batches)
 
 
 class TrainingFrames:

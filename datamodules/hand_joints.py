@@ -7,9 +7,8 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from handgen.datamodules.batches import Batch
+from handgen.datamodules.frames import EvaluationBatches
 from handgen.datamodules.hands import HandsDataModule
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
 from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, render_on_all_cores, split_ranges
@@ -53,7 +52,7 @@ class HandJointsDataModule(HandsDataModule):
         super().setup(stage)
         self._graded = self._graded or self._open_graded()
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> EvaluationBatches:  # type: ignore[override]
         """Photographs to look at, if there are any; rendered hands with joints in order."""
         self.setup()
         assert self._graded is not None
@@ -64,10 +63,9 @@ class HandJointsDataModule(HandsDataModule):
                 rows = slice(start, min(start + 250, last))
                 batch = {"image": self._graded.images[rows], "joints": joints[rows]}
                 batches.append({**batch, "split": torch.full((len(batch["image"]),), code)})
-        # Its own generator: a loader draws a seed for workers from the global one whenever it is iterated.
-        return DataLoader(batches, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
+        return EvaluationBatches(batches)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> EvaluationBatches:  # type: ignore[override]
         """The same as for validation."""
         return self.val_dataloader()
 

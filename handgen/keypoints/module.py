@@ -162,28 +162,43 @@ class IMM(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step on ``batch["image"]``, float (B, 3, H, W) in [0, 1]; each frame's source is the one before it."""
-        image, background = self._crop(batch["image"])
+        terms = self.terms(batch["image"])
+        loss = self.total(terms, self.global_step)
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/mse", terms["mse"])
+        self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items() if name != "mse"})
+        return loss
+
+    def terms(self, image: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss on frames (B, 3, H, W) in [0, 1], and ``mse``, which is only to be watched."""
+        image, background = self._crop(image)
         image = image.contiguous(memory_format=torch.channels_last)
         scores, terms = self._scores_and_equivariance(image, background)
         keypoints = self.keynet.read(scores)
-        terms["recon"] = self._reconstruction_loss(image, background, keypoints)
+        terms |= self._reconstruction(image, background, keypoints)
         if self.hparams["separation_weight"] > 0:
             terms["separation"] = losses.separation(keypoints, self.hparams["separation_sigma"])
         if self.hparams["concentration_weight"] > 0:
             probability = cell_probability(scores, self.keynet.temperature)
             terms["concentration"] = losses.concentration(probability, keypoints)
-        loss = torch.stack([self.term_weight(name) * term for name, term in terms.items()]).sum()
-        self.log("train/loss", loss, prog_bar=True)
-        self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
-        return loss
+        return terms
 
-    def term_weight(self, name: str) -> float:
-        """Weight of a term of the loss at this step."""
+    def total(self, terms: dict[str, Tensor], step: int) -> Tensor:
+        """The loss, scalar.
+
+        Args:
+            terms: of :meth:`terms`.
+            step: updates of the keypoints before this one.
+        """
+        return torch.stack([self.term_weight(name, step) * terms[name] for name in terms if name != "mse"]).sum()
+
+    def term_weight(self, name: str, step: int) -> float:
+        """Weight of a term of the loss at a step."""
         weight = 1.0 if name == "recon" else float(self.hparams[f"{name}_weight"])
         if name != "concentration":
             return weight
         start = max(1, int(self.hparams["concentration_from_step"]))
-        return weight * min(1.0, max(0.0, self.global_step / start - 1.0))
+        return weight * min(1.0, max(0.0, step / start - 1.0))
 
     def _scores_and_equivariance(self, image: Tensor, background: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Score maps of the frames, and how badly the points of warped frames follow; one pass for both."""
@@ -202,8 +217,8 @@ class IMM(LightningModule):
         expected = warps.warp_points(self.keynet.read(scores), maps)
         return scores, {"equivariance": losses.equivariance(self.keynet.read(moved_scores), expected)}
 
-    def _reconstruction_loss(self, image: Tensor, background: Tensor, keypoints: Tensor) -> Tensor:
-        """The weighted error of the frames redrawn from their keypoints and their sources."""
+    def _reconstruction(self, image: Tensor, background: Tensor, keypoints: Tensor) -> dict[str, Tensor]:
+        """The weighted error ``recon`` of the frames redrawn from their keypoints and sources, and the plain one."""
         h = self.hparams
         noisy = keypoints + h["coordinate_noise"] * torch.randn_like(keypoints)
         if h["source"] == "another":
@@ -211,11 +226,12 @@ class IMM(LightningModule):
         else:
             source = self._bend(image)
             redrawn = self._generate(source, image, noisy, self.keynet(source) if h["transporter"] else noisy)
-        self.log("train/mse", losses.squared_error(redrawn.detach(), image))
+        error = losses.squared_error(redrawn, image)
         if h["foreground_weight"] == 0:
-            return losses.squared_error(redrawn, image)
+            return {"recon": error, "mse": error.detach()}
         mask = losses.foreground_mask(image, background, h["foreground_threshold"])
-        return losses.weighted_squared_error(redrawn, image, 1.0 + h["foreground_weight"] * mask)
+        weighted = losses.weighted_squared_error(redrawn, image, 1.0 + h["foreground_weight"] * mask)
+        return {"recon": weighted, "mse": error.detach()}
 
     def _generate(self, source: Tensor, target: Tensor, keypoints: Tensor, source_keypoints: Tensor) -> Tensor:
         """The target redrawn, not clipped."""
@@ -248,7 +264,8 @@ class IMM(LightningModule):
         labels = {name: batch[name].cpu() for name in PROBES if name in batch}
         if batch_idx == 0:
             another = self.hparams["source"] == "another"
-            with torch.random.fork_rng(devices=[]):  # evaluation leaves the random numbers of training as they are
+            devices = [self.device] if self.device.type == "cuda" else []
+            with torch.random.fork_rng(devices=devices):  # evaluation leaves the random numbers of training alone
                 source = image.roll(1, 0) if another else self._bend(image)
             self.log("eval/mse", losses.squared_error(self.reconstruct(source, image), image))
         if labels:

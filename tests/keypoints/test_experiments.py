@@ -21,6 +21,7 @@ SHRUNK = [
     "--model.width=8",
     "--data.batch_size=6",
     "--trainer.max_epochs=2",
+    "--trainer.check_val_every_n_epoch=1",
     "--trainer.log_every_n_steps=2",
 ]
 FRAMES = [
@@ -30,7 +31,6 @@ FRAMES = [
     "--data.probe_count=30",
     "--data.test_count=20",
     "--data.batches_per_epoch=3",
-    "--trainer.check_val_every_n_epoch=1",
 ]
 HANDS = [
     "--model.image_size=32",
