@@ -65,7 +65,8 @@ class SmallScoreNet(nn.Sequential):
         """Images (B, 3, H, W), about zero, to scores (B, K, h, w), h = ceil(H / 2) or half of that."""
         fine = self.fine(image)
         context = F.interpolate(self.context(fine), size=fine.shape[2:], mode="bilinear", align_corners=False)
-        scores: Tensor = self.mix(F.avg_pool2d(fine + context, self.pool))
+        features = fine + context
+        scores: Tensor = self.mix(features if self.pool == 1 else F.avg_pool2d(features, self.pool))
         return scores
 
 
