@@ -1,0 +1,89 @@
+"""A replay of images whose observations are what a keypoint network says of each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgen.datamodules.pixel_replay import FrameReplay
+from handgen.datamodules.replay_buffer import Kind
+
+BATCH = 256
+Describe = Callable[[Tensor], Tensor]
+"""Frames uint8 (N, C, H, W) to descriptions (N, D)."""
+
+
+class KeypointReplay(FrameReplay):
+    """Frames, and beside each its description; observations are the descriptions of the last frames.
+
+    A frame is described once, when it is stored, and not whenever it is drawn: a batch of 128 transitions would cost
+    768 passes through the network. When the network changes, `describe_all` describes everything anew.
+
+    Args:
+        description_dim: numbers D of a description.
+        args: those of `FrameReplay`.
+        kwargs: those of `FrameReplay`.
+    """
+
+    def __init__(self, description_dim: int, *args: Any, **kwargs: Any) -> None:
+        self.description_dim = description_dim
+        super().__init__(*args, **kwargs)
+        self.following_descriptions: dict[int, Tensor] = {}
+
+    def _seen(self, obs_shape: tuple[int, ...]) -> dict[str, Kind]:
+        """The columns of `FrameReplay`, and the description of the frame."""
+        return {**super()._seen(obs_shape), "description": ((self.description_dim,), torch.float32)}
+
+    def add(self, transition: dict[str, Tensor]) -> None:
+        """Store one step of all environments.
+
+        Args:
+            transition: as in `FrameReplay.add`, and ``description`` and ``next_description`` (N, D) of the newest
+                frames of ``obs`` and ``next_obs``.
+        """
+        row = self.head
+        super().add(transition)
+        described = {**self.following_descriptions}
+        for env in range(self.num_envs):
+            described[row * self.num_envs + env] = transition["next_description"][env].clone()
+        self.following_descriptions = {index: described[index] for index in self.following}
+
+    def _obs(self, flat: Tensor) -> Tensor:
+        """Descriptions (B, T, D) of the frames whose stacks end in these rows, newest last."""
+        back = torch.arange(self.frame_stack - 1, -1, -1, device=flat.device)
+        return self._take("description", self._earlier(flat, back))
+
+    def _next_obs(self, flat: Tensor) -> Tensor:
+        """Descriptions (B, T, D) of the frames whose stacks end in the frame after these rows."""
+        back = torch.arange(self.frame_stack - 2, -2, -1, device=flat.device)
+        described = self._take("description", self._earlier(flat, back))
+        for place, index in enumerate(flat.tolist()):
+            if index in self.following_descriptions:
+                described[place, -1] = self.following_descriptions[index]
+        return described
+
+    def describe_all(self, describe: Describe) -> None:
+        """Describe every stored frame anew.
+
+        Args:
+            describe: the network as it is now.
+        """
+        frames, described = (self.columns[name][: self.filled].flatten(0, 1) for name in ("frame", "description"))
+        for start in range(0, len(frames), BATCH):
+            described[start : start + BATCH] = describe(frames[start : start + BATCH])
+        self.following_descriptions = {index: describe(frame[None])[0] for index, frame in self.following.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `FrameReplay` saves, and the descriptions beside the ring."""
+        described = {index: value.cpu() for index, value in self.following_descriptions.items()}
+        return {**super().state_dict(), "following_descriptions": described}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put stored rows back."""
+        super().load_state_dict(state)
+        device = self.columns["description"].device
+        described = state["following_descriptions"]
+        self.following_descriptions = {index: value.to(device).clone() for index, value in described.items()}

@@ -1,0 +1,187 @@
+"""Experience of an agent that sees keypoints: frames first, to learn the points from, then decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from handgen.datamodules.envs import Envs, Step
+from handgen.datamodules.evaluation_episodes import Agent
+from handgen.datamodules.keypoint_replay import KeypointReplay
+from handgen.datamodules.pixel_replay import FrameReplay
+from handgen.datamodules.replay import ReplayDataModule
+from handgen.datamodules.replay_buffer import Batch
+from handgen.errors import UserError, check_ranges
+
+
+class KeypointAgent(Agent, Protocol):
+    """What this source asks of the method, beside acting on descriptions (N, T, D)."""
+
+    description_dim: int
+
+    def look(self, frames: Tensor) -> None:
+        """See frames, uint8 (N, C, H, W), before the first update of the keypoints."""
+
+    def settle(self, frames: Tensor) -> None:
+        """Take the units of the descriptions from frames, when the keypoints have been learnt."""
+
+    def describe(self, frames: Tensor) -> Tensor:
+        """Frames uint8 (N, C, H, W) to descriptions (N, D)."""
+
+
+class Updates:
+    """The batches of one epoch.
+
+    Args:
+        source: the data module.
+        count: of updates.
+    """
+
+    def __init__(self, source: KeypointRollouts, count: int) -> None:
+        self.source, self.count = source, count
+
+    def __len__(self) -> int:
+        """Return the updates of this epoch."""
+        return self.count
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield whole batches."""
+        for _ in range(self.count):
+            yield self.source.next_batch()
+
+
+class KeypointRollouts(ReplayDataModule):
+    """An environment, its frames, and their descriptions by the method's keypoint network; resuming is exact.
+
+    After the random decisions come ``keypoint_updates`` batches of single frames, ``image`` float (B, C, H, W) in
+    [0, 1], from which the method learns its keypoints; then every stored frame is described, and transitions are drawn
+    whose ``obs`` and ``next_obs`` are descriptions (B, T, D). The first epoch is so much longer, which Lightning
+    notices only with ``trainer.reload_dataloaders_every_n_epochs: 1``.
+
+    Args:
+        keypoint_updates: updates of the keypoints alone.
+        keypoint_batch_size: frames of each.
+        kwargs: those of `ReplayDataModule`.
+    """
+
+    def __init__(self, keypoint_updates: int = 1000, keypoint_batch_size: int = 32, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_ranges(
+            keypoint_updates=(keypoint_updates, keypoint_updates >= 1, "be at least 1"),
+            keypoint_batch_size=(keypoint_batch_size, keypoint_batch_size >= 2, "be at least 2"),
+        )
+        self.keypoint_updates, self.keypoint_batch_size = keypoint_updates, keypoint_batch_size
+        self.keypoint_updates_done = 0
+        self._described = torch.zeros(0)
+
+    @property
+    def describer(self) -> KeypointAgent:
+        """The method that is being trained.
+
+        Raises:
+            UserError: if it describes no frames.
+        """
+        if not hasattr(self.agent, "describe"):
+            raise UserError("KeypointRollouts is the experience of an agent that sees keypoints, such as SACIMM")
+        return cast(KeypointAgent, self.agent)
+
+    def make_replay(self, envs: Envs) -> KeypointReplay:
+        """An empty replay of frames and their descriptions."""
+        return KeypointReplay(
+            self.describer.description_dim,
+            self.replay_capacity_transitions,
+            envs.num_envs,
+            envs.obs_shape,
+            envs.action_dim,
+            self.n_step,
+            envs.device,
+            frame_stack=getattr(envs, "frame_stack", 1),
+        )
+
+    # The loop.
+
+    def train_dataloader(self) -> Updates:  # type: ignore[override]
+        """Batches of the coming epoch; the first one begins with those of the keypoints.
+
+        Raises:
+            UserError: if Lightning would take the first epoch's length for that of all.
+        """
+        assert self.trainer is not None
+        if self.trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]
+            raise UserError("KeypointRollouts needs --trainer.reload_dataloaders_every_n_epochs=1")
+        first = self.trainer.current_epoch == 0
+        return Updates(self, self.updates_per_epoch + (self.keypoint_updates if first else 0))
+
+    def next_batch(self) -> Batch:
+        """A batch of frames for the keypoints, or one of transitions."""
+        if self.keypoint_updates_done < self.keypoint_updates:
+            return self._frames()
+        if self.keypoint_updates_done == self.keypoint_updates:
+            self._describe()
+        return super().next_batch()
+
+    def _frames(self) -> Batch:
+        """Frames of the random decisions."""
+        if self.keypoint_updates_done == 0:
+            self._warm_up()
+            self.describer.look(self._stored())
+        self.keypoint_updates_done += 1
+        frames = cast(FrameReplay, self.replay).sample_frames(self.keypoint_batch_size, self.generator)
+        return {"image": frames.float() / 255.0, "env_steps": self.env_steps}
+
+    def _describe(self) -> None:
+        """Describe what was stored before there were keypoints, once."""
+        self.describer.settle(self._stored())
+        replay = cast(KeypointReplay, self.replay)
+        replay.describe_all(self._describe_frames)
+        frames = self._obs.unflatten(1, (replay.frame_stack, replay.channels)).flatten(0, 1)
+        self._described = self._describe_frames(frames).unflatten(0, (self.num_envs, replay.frame_stack))
+        self.keypoint_updates_done += 1
+
+    def _stored(self) -> Tensor:
+        """All frames in the replay, uint8 (N, C, H, W)."""
+        return cast(FrameReplay, self.replay).frames(torch.arange(len(self.replay)))
+
+    def _describe_frames(self, frames: Tensor) -> Tensor:
+        """Descriptions (N, D), where the replay lives."""
+        return self.describer.describe(frames.to(self.agent.device)).to(self._obs.device)
+
+    def _seen(self) -> Tensor:
+        """Descriptions (N, T, D) of the last frames."""
+        return self._described
+
+    def _transition(self, action: Tensor, step: Step) -> dict[str, Tensor]:
+        """What happened, with descriptions; before there are keypoints, with zeros in their place."""
+        kept = super()._transition(action, step)
+        replay = cast(KeypointReplay, self.replay)
+        if self.keypoint_updates_done <= self.keypoint_updates:
+            blank = torch.zeros(self.num_envs, replay.description_dim)
+            return {**kept, "description": blank, "next_description": blank}
+        described = self._describe_frames(step.next_obs[:, -replay.channels :])
+        before = self._described[:, -1]
+        self._described = torch.cat([self._described[:, 1:], described[:, None]], dim=1)
+        ended = step.terminated | step.truncated
+        if ended.any():
+            first = self._describe_frames(step.obs[ended][:, -replay.channels :])
+            self._described[ended] = first[:, None].expand(-1, replay.frame_stack, -1)
+        return {**kept, "description": before, "next_description": described}
+
+    # Resuming.
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `ReplayDataModule` saves, how far the keypoints are, and the descriptions that are acted on."""
+        saved = super().state_dict()
+        if saved:
+            saved["keypoint_updates_done"] = self.keypoint_updates_done
+            saved["described"] = self._described.cpu().clone()
+        return saved
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        super().load_state_dict(state_dict)
+        if state_dict:
+            self.keypoint_updates_done = state_dict["keypoint_updates_done"]
+            self._described = state_dict["described"].to(self._obs.device)

@@ -1,0 +1,133 @@
+"""SAC on keypoints: soft actor-critic that sees where things are and how they move, as a LightningModule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgen.keypoints.module import IMM
+from handgen.pixels.keypoint_state import KeypointState
+from handgen.sac import SAC
+
+Batch = dict[str, Any]
+SMALLEST_DEVIATION = 0.03
+"""Points that move less, in [-1, 1] units, are not blown up to unit size: what they show is noise."""
+
+
+class SACIMM(SAC):
+    """SAC on the keypoints that IMM finds in single frames.
+
+    KeyNet (Jakab et al. 2018, arXiv:1806.07823) is learnt first, from the frames of the random decisions, and then
+    stands still; the agent's state is where its points are and how they moved (`KeypointState`). So stored experience
+    stays true, and a batch costs no pass through the network. Why each of this differs from agents that learn
+    keypoints and control at once is measured in docs/pixels.md.
+
+    Two kinds of batches come from :class:`handgen.datamodules.keypoint_rollouts.KeypointRollouts`: frames ``image``
+    float (B, 3, H, W) in [0, 1], for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions
+    (B, T, D) as ``obs`` and ``next_obs``.
+
+    Args:
+        action_dim: number of actions A.
+        image_size: height and width of a frame.
+        frame_stack: frames T in an observation.
+        imm: settings of :class:`handgen.keypoints.module.IMM`.
+        motion_scale: factor of the differences between frames.
+        kwargs: those of :class:`handgen.sac.SAC`.
+    """
+
+    description_mean: Tensor
+    description_deviation: Tensor
+
+    def __init__(
+        self,
+        action_dim: int,
+        image_size: int = 84,
+        frame_stack: int = 3,
+        imm: dict[str, Any] | None = None,
+        motion_scale: float = 3.0,
+        **kwargs: Any,
+    ) -> None:
+        model = IMM(image_size=image_size, **(imm or {}))
+        size = 2 * int(model.hparams["keypoints"])
+        super().__init__(
+            obs_dim=0, action_dim=action_dim, encoder=KeypointState(frame_stack, size, motion_scale), **kwargs
+        )
+        self.save_hyperparameters(ignore=["encoder", "trunk"])
+        self.imm = model
+        self.description_dim = size
+        self.register_buffer("description_mean", torch.zeros(size))
+        self.register_buffer("description_deviation", torch.ones(size))
+
+    # Seeing.
+
+    @torch.no_grad()
+    def look(self, frames: Tensor) -> None:
+        """Take the background from frames, uint8 (N, 3, H, W), before the keypoints are learnt."""
+        if self.imm.needs_background:
+            self.imm.fit_background(frames)
+
+    @torch.no_grad()
+    def settle(self, frames: Tensor) -> None:
+        """Take the units of the descriptions from frames, uint8 (N, 3, H, W), when the keypoints have been learnt."""
+        self.description_mean.zero_()
+        self.description_deviation.fill_(1.0)
+        described = torch.cat([self.describe(part.to(self.device)) for part in frames.split(256)])
+        self.description_mean.copy_(described.mean(0))
+        self.description_deviation.copy_(described.std(0).clamp(min=SMALLEST_DEVIATION))
+
+    @torch.no_grad()
+    def describe(self, frames: Tensor) -> Tensor:
+        """Standardised keypoints (N, 2 K) of frames, uint8 (N, 3, H, W)."""
+        training = self.imm.training
+        self.imm.eval()
+        keypoints: Tensor = self.imm(frames.float() / 255.0).flatten(1)
+        self.imm.train(training)
+        return (keypoints - self.description_mean) / self.description_deviation
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, deterministic: bool = False) -> Tensor:
+        """Choose actions.
+
+        Args:
+            obs: descriptions (N, T, D), or stacks uint8 (N, 3 T, H, W).
+            deterministic: take the squashed mean instead of a sample.
+
+        Returns:
+            (N, A) in [-1, 1].
+        """
+        if obs.dtype == torch.uint8:
+            count = self.hparams["frame_stack"]
+            obs = self.describe(obs.unflatten(1, (count, -1)).flatten(0, 1)).unflatten(0, (-1, count))
+        return super().act(obs, deterministic)
+
+    # Training.
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One update of the keypoints, or one of the agent."""
+        if "image" not in batch:
+            return super().training_step(batch, batch_idx)
+        self.env_steps.fill_(batch["env_steps"])
+        terms = self.imm.terms(batch["image"])
+        if self.logs_now:
+            self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
+        return self.imm.total(terms, self.global_step)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Those of SAC, and the keypoints'."""
+        lr = self.imm.hparams["lr"]
+        return [*super().parameter_groups(), {"name": "keypoints", "params": list(self.imm.parameters()), "lr": lr}]
+
+    def configure_optimizers(self) -> Any:
+        """One Adam; the keypoints' rate falls to zero along half a cosine while they are learnt, the others stay."""
+        optimiser = torch.optim.Adam(self.parameter_groups(), fused=True)
+        total = self.trainer.datamodule.keypoint_updates  # type: ignore[attr-defined]
+
+        def falling(step: int) -> float:
+            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / total)))
+
+        rates = [falling if group["name"] == "keypoints" else lambda step: 1.0 for group in optimiser.param_groups]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rates)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,131 @@
+"""SAC on keypoints: descriptions as frames would give them, keypoints that stand still, exact resuming."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+from toy_agent import make_trainer
+from toy_pixels import ENV_ID, SIZE
+
+from handgen.callbacks.env_steps import EnvSteps
+from handgen.callbacks.torch_random_state import TorchRandomState
+from handgen.datamodules.envs import GymEnvs
+from handgen.datamodules.keypoint_replay import KeypointReplay
+from handgen.datamodules.keypoint_rollouts import KeypointRollouts
+from handgen.datamodules.pixel_replay import FrameReplay
+from handgen.errors import UserError
+from handgen.pixels.keypoint_state import KeypointState
+from handgen.pixels.sac_imm import SACIMM
+
+IMM: dict[str, Any] = {"keypoints": 2, "width": 4, "equivariance_weight": 0.0}
+
+
+def agent(**settings: Any) -> SACIMM:
+    torch.manual_seed(0)
+    return SACIMM(
+        **{"action_dim": 1, "image_size": SIZE, "frame_stack": 2, "hidden_dims": (16, 16), "imm": IMM, **settings}
+    )
+
+
+def rollouts(**settings: Any) -> KeypointRollouts:
+    chosen = {
+        "env_id": ENV_ID,
+        "batch_size": 8,
+        "replay_capacity_transitions": 60,
+        "warmup_decisions": 12,
+        "epoch_env_steps": 30,
+        "eval_episodes": 2,
+        "test_episodes": 2,
+        "seed": 3,
+        "keypoint_updates": 5,
+        "keypoint_batch_size": 4,
+    }
+    return KeypointRollouts(**{**chosen, **settings})
+
+
+def test_the_state_is_places_and_motions_by_hand() -> None:
+    frames = torch.tensor([[[1.0, 0.0], [2.0, 0.5], [4.0, -1.0]]])  # oldest first
+    state = KeypointState(3, 2, motion_scale=10.0)(frames)
+    assert state.tolist() == [[4.0, -1.0, 20.0, -15.0, 10.0, 5.0]]
+
+
+def describe(frames: Tensor) -> Tensor:
+    return torch.stack([frames.float().mean((1, 2, 3)), frames[:, 0, 0].float().argmax(1)], dim=1)
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_drawn_descriptions_are_those_of_the_drawn_frames(n_step: int) -> None:
+    envs = GymEnvs(ENV_ID, 3)
+    plain = FrameReplay(60, 3, envs.obs_shape, 1, n_step, frame_stack=2)
+    replay = KeypointReplay(2, 60, 3, envs.obs_shape, 1, n_step, frame_stack=2)
+    obs = envs.reset([0, 1, 2])
+    for _ in range(31):  # the ring comes round
+        action = torch.rand(3, 1) * 2 - 1
+        step = envs.step(action)
+        kept = {"obs": obs, "action": action, "reward": step.reward, "next_obs": step.next_obs}
+        kept |= {"terminated": step.terminated, "truncated": step.truncated}
+        plain.add(kept)
+        replay.add({**kept, "description": describe(obs[:, 3:]), "next_description": describe(step.next_obs[:, 3:])})
+        obs = step.obs
+    for anew in (False, True):
+        if anew:
+            replay.columns["description"].zero_()
+            replay.describe_all(describe)
+        frames, described = (buffer.sample(200, torch.Generator().manual_seed(1)) for buffer in (plain, replay))
+        for name in ("obs", "next_obs"):
+            expected = describe(frames[name].unflatten(1, (2, 3)).flatten(0, 1)).unflatten(0, (200, 2))
+            assert torch.equal(described[name], expected), name
+        assert torch.equal(frames["reward"], described["reward"])
+
+
+def run(folder: Path, epochs: int, checkpoint: Path | None = None) -> tuple[SACIMM, KeypointRollouts, dict[str, Any]]:
+    module, source = agent(), rollouts()
+    saver = ModelCheckpoint(folder, filename="{step}", every_n_train_steps=3, save_top_k=-1)
+    trainer = make_trainer(
+        folder,
+        max_epochs=epochs,
+        enable_checkpointing=True,
+        reload_dataloaders_every_n_epochs=1,
+        callbacks=[TorchRandomState(), EnvSteps(), saver],
+    )
+    trainer.fit(module, source, ckpt_path=checkpoint, weights_only=True)
+    return module, source, {**module.state_dict(), **source.replay.columns}
+
+
+def test_keypoints_are_learnt_first_and_then_stand_still(tmp_path: Path) -> None:
+    module, source, weights = run(tmp_path, 2)
+    assert (source.keypoint_updates_done, source.updates, source.decisions) == (6, 20, 32)
+    fresh, at_three, at_six = (
+        agent().state_dict(),
+        *(torch.load(tmp_path / f"step={step}.ckpt", weights_only=True)["state_dict"] for step in (3, 6)),
+    )
+    for name in ("imm.keynet.body.fine.0.weight", "imm.gennet.appearance.0.0.weight"):
+        assert not torch.equal(fresh[name], at_three[name])
+        assert torch.equal(at_six[name], weights[name])
+    assert torch.equal(fresh["actor.net.0.weight"], at_three["actor.net.0.weight"])
+    assert not torch.equal(at_three["actor.net.0.weight"], weights["actor.net.0.weight"])
+    frames = source.replay.frames(torch.arange(len(source.replay)))
+    described = source.replay.columns["description"][: len(frames), 0]
+    torch.testing.assert_close(described, module.describe(frames), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [3, 9, 18])
+def test_resuming_is_exact(step: int, tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", 2)[2]
+    resumed = run(tmp_path / "resumed", 2, tmp_path / "whole" / f"step={step}.ckpt")[2]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_stacks_and_their_descriptions_give_the_same_action() -> None:
+    module = agent()
+    stacks = torch.randint(0, 256, (3, 6, SIZE, SIZE), dtype=torch.uint8)
+    described = module.describe(stacks.unflatten(1, (2, 3)).flatten(0, 1)).unflatten(0, (3, 2))
+    assert torch.allclose(module.act(stacks, deterministic=True), module.act(described, deterministic=True))
+
+
+def test_a_trainer_that_would_not_notice_the_longer_epoch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="reload_dataloaders_every_n_epochs=1"):
+        make_trainer(tmp_path).fit(agent(), rollouts())
