@@ -76,6 +76,7 @@ class IMM(LightningModule):
         lr: Adam's peak learning rate.
         lr_schedule: ``cosine`` to zero at the end of training, or ``constant``.
         lr_warmup_steps: optimiser steps of linear warm-up.
+        image_channels: C, 3 for single frames, 3 T for stacks of T.
         compute: number format of training: ``auto``, ``float32`` or ``bfloat16`` (`handgen.precision`).
 
     Raises:
@@ -112,17 +113,18 @@ class IMM(LightningModule):
         lr_schedule: Literal["cosine", "constant"] = "cosine",
         lr_warmup_steps: int = 50,
         compute: Compute = "auto",
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         side = image_size if crop == "none" else int(crop_share * image_size)
         if sigma <= 0 or temperature <= 0 or not 0 < crop_share <= 1:
             raise UserError("sigma and temperature must be positive, crop_share in (0, 1]")
-        self.keynet = KeyNet(keypoints, side, width, layers, marginals, temperature, map_reduction)
-        self.gennet = GenNet(keypoints, width, layers, transporter)
+        self.keynet = KeyNet(keypoints, side, width, layers, marginals, temperature, map_reduction, image_channels)
+        self.gennet = GenNet(keypoints, width, layers, transporter, image_channels)
         self.to(memory_format=torch.channels_last)
         self.background: Tensor
-        self.register_buffer("background", torch.full((3, image_size, image_size), math.nan))
+        self.register_buffer("background", torch.full((image_channels, image_size, image_size), math.nan))
         self.probed: list[Probed] = []
         self.measurements: list[Measurement] = []
 
@@ -254,7 +256,7 @@ class IMM(LightningModule):
         side = int(self.hparams["crop_share"] * image.shape[-1])
         one = self.hparams["crop"] == "same"
         both = warps.random_crop(torch.cat([image, background], dim=1), side, one_for_all=one)
-        return both[:, :3], both[:, 3:]
+        return both[:, : image.shape[1]], both[:, image.shape[1] :]
 
     # Evaluation, with labels that training never sees.
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from handgen.errors import UserError
 from handgen.keypoints.coordinates import Marginals, soft_argmax, transport
-from handgen.keypoints.published import REDUCTION, PublishedRenderer, PublishedScoreNet, PublishedTrunk
+from handgen.keypoints.published import REDUCTION, TRUNK, PublishedRenderer, PublishedScoreNet, PublishedTrunk
 
 Layers = Literal["small", "published"]
 SMALLEST_IMAGE = 16
@@ -47,12 +47,13 @@ class SmallScoreNet(nn.Sequential):
         keypoints: K.
         width: channels of the fine features; the context has twice as many.
         reduction: of the image's side by the score maps, 2 or 4.
+        image_channels: C of the images.
     """
 
-    def __init__(self, keypoints: int, width: int, reduction: int) -> None:
+    def __init__(self, keypoints: int, width: int, reduction: int, image_channels: int = 3) -> None:
         super().__init__()
         self.pool = reduction // 2
-        self.fine = convolution(3, width, 5, 2)
+        self.fine = convolution(image_channels, width, 5, 2)
         self.context = nn.Sequential(
             convolution(width, 2 * width, 3, 2),
             convolution(2 * width, 2 * width, dilation=2),
@@ -62,7 +63,7 @@ class SmallScoreNet(nn.Sequential):
         self.mix = nn.Sequential(convolution(width, width), nn.Conv2d(width, keypoints, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Images (B, 3, H, W), about zero, to scores (B, K, h, w), h = ceil(H / 2) or half of that."""
+        """Images (B, C, H, W), about zero, to scores (B, K, h, w), h = ceil(H / 2) or half of that."""
         fine = self.fine(image)
         context = F.interpolate(self.context(fine), size=fine.shape[2:], mode="bilinear", align_corners=False)
         features = fine + context
@@ -81,6 +82,7 @@ class KeyNet(nn.Module):
         marginals: ``joint`` or ``published`` (`handgen.keypoints.coordinates`).
         temperature: of the marginals' softmax.
         map_reduction: of the image's side by the score maps (``small`` alone), 2 or 4.
+        image_channels: 3 for a frame, 3 T for a stack of T.
 
     Raises:
         UserError: for K < 1, an image that is too small, or another reduction.
@@ -95,6 +97,7 @@ class KeyNet(nn.Module):
         marginals: Marginals = "joint",
         temperature: float = 1.0,
         map_reduction: int = 2,
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
         check_sizes(keypoints, image_size)
@@ -103,16 +106,18 @@ class KeyNet(nn.Module):
                 f"map_reduction={map_reduction}: score maps have a half (2) or a quarter (4) of the image's side"
             )
         self.keypoints, self.marginals, self.temperature = keypoints, marginals, temperature
-        small = layers == "small"
-        self.body: nn.Module = SmallScoreNet(keypoints, width, map_reduction) if small else PublishedScoreNet(keypoints)
+        if layers == "small":
+            self.body: nn.Module = SmallScoreNet(keypoints, width, map_reduction, image_channels)
+        else:
+            self.body = PublishedScoreNet(keypoints, image_channels)
 
     def score_maps(self, image: Tensor) -> Tensor:
-        """Score maps (B, K, h, w) of frames (B, 3, H, W) in [0, 1]."""
+        """Score maps (B, K, h, w) of frames (B, C, H, W) in [0, 1]."""
         scores: Tensor = self.body(image - 0.5)
         return scores
 
     def forward(self, image: Tensor) -> Tensor:
-        """Keypoints (B, K, 2) as (x, y) in [-1, 1] of frames (B, 3, H, W) in [0, 1]."""
+        """Keypoints (B, K, 2) as (x, y) in [-1, 1] of frames (B, C, H, W) in [0, 1]."""
         return self.read(self.score_maps(image))
 
     def read(self, scores: Tensor) -> Tensor:
@@ -126,9 +131,10 @@ class Renderer(nn.Module):
     Args:
         channels: of the feature maps.
         width: channels of the fine pass; the coarse one has twice as many.
+        image_channels: C of the image.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, image_channels: int = 3) -> None:
         super().__init__()
         self.coarse = nn.Sequential(
             convolution(channels, 2 * width, 3, 2),
@@ -136,10 +142,11 @@ class Renderer(nn.Module):
             convolution(2 * width, 2 * width, dilation=4),
             nn.Conv2d(2 * width, width, 1),
         )
-        self.fine = nn.Sequential(convolution(width + channels, width), nn.Conv2d(width, 12, 3, padding=1))
+        last = nn.Conv2d(width, 4 * image_channels, 3, padding=1)
+        self.fine = nn.Sequential(convolution(width + channels, width), last)
 
     def forward(self, features: Tensor, height: int, width: int) -> Tensor:
-        """Features (B, C, h, w) to an image (B, 3, height, width), about zero."""
+        """Features (B, channels, h, w) to an image (B, C, height, width), about zero."""
         coarse = F.interpolate(self.coarse(features), size=features.shape[2:], mode="bilinear", align_corners=False)
         image = F.pixel_shuffle(self.fine(torch.cat([coarse, features], dim=1)), 2)
         return image[:, :, :height, :width]  # odd sizes were rounded up
@@ -153,19 +160,29 @@ class GenNet(nn.Module):
         width: channels (``small`` alone).
         layers: ``small``, or those ``published``, with heat maps at an eighth of the resolution.
         transporter: transport features instead of concatenating heat maps (Kulkarni et al. 2019).
+        image_channels: C, 3 for a frame, 3 T for a stack of T.
     """
 
-    def __init__(self, keypoints: int, width: int = 16, layers: Layers = "small", transporter: bool = False) -> None:
+    def __init__(
+        self,
+        keypoints: int,
+        width: int = 16,
+        layers: Layers = "small",
+        transporter: bool = False,
+        image_channels: int = 3,
+    ) -> None:
         super().__init__()
         self.transporter = transporter
+        maps = 0 if transporter else keypoints
         if layers == "small":
-            self.reduction, channels = 2, width
-            self.appearance: nn.Module = nn.Sequential(convolution(3, width, 5, 2), convolution(width, width))
+            self.reduction = 2
+            fine = convolution(image_channels, width, 5, 2)
+            self.appearance: nn.Module = nn.Sequential(fine, convolution(width, width))
+            self.renderer: nn.Module = Renderer(width + maps, width, image_channels)
         else:
-            self.reduction, channels = REDUCTION, 256
-            self.appearance = PublishedTrunk()
-        channels += 0 if transporter else keypoints
-        self.renderer: nn.Module = Renderer(channels, width) if layers == "small" else PublishedRenderer(channels)
+            self.reduction = REDUCTION
+            self.appearance = PublishedTrunk(image_channels)
+            self.renderer = PublishedRenderer(TRUNK[-1][1] + maps, image_channels)
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of the heat maps for images of this size."""
@@ -175,13 +192,13 @@ class GenNet(nn.Module):
         """Redraw the target.
 
         Args:
-            source: frames (B, 3, H, W) in [0, 1].
+            source: frames (B, C, H, W) in [0, 1].
             target_maps: heat maps (B, K, ceil(H / 2), ceil(W / 2)) of the target's points.
             target: the target frames; only their transported features are used, and only with ``transporter``.
             source_maps: heat maps of the source's points; only with ``transporter``.
 
         Returns:
-            Images (B, 3, H, W), not clipped.
+            Images (B, C, H, W), not clipped.
         """
         features = self.appearance(source - 0.5)
         if self.transporter:

@@ -21,10 +21,10 @@ def published_convolution(incoming: int, outgoing: int, kernel: int, stride: int
 
 
 class PublishedTrunk(nn.Sequential):
-    """Eight convolutions, (B, 3, H, W) to (B, 256, H / 8, W / 8), of the pose and of the appearance encoder."""
+    """Eight convolutions, (B, C, H, W) to (B, 256, H / 8, W / 8), of the pose and of the appearance encoder."""
 
-    def __init__(self) -> None:
-        layers, incoming = [], 3
+    def __init__(self, image_channels: int = 3) -> None:
+        layers, incoming = [], image_channels
         for kernel, channels, stride in TRUNK:
             layers.append(published_convolution(incoming, channels, kernel, stride))
             incoming = channels
@@ -32,30 +32,31 @@ class PublishedTrunk(nn.Sequential):
 
 
 class PublishedScoreNet(nn.Sequential):
-    """The trunk and a 1x1 convolution: (B, 3, H, W) to score maps (B, K, H / 8, W / 8)."""
+    """The trunk and a 1x1 convolution: (B, C, H, W) to score maps (B, K, H / 8, W / 8)."""
 
-    def __init__(self, keypoints: int) -> None:
-        super().__init__(PublishedTrunk(), nn.Conv2d(TRUNK[-1][1], keypoints, 1))
+    def __init__(self, keypoints: int, image_channels: int = 3) -> None:
+        super().__init__(PublishedTrunk(image_channels), nn.Conv2d(TRUNK[-1][1], keypoints, 1))
 
 
 class PublishedRenderer(nn.Module):
-    """Pairs of convolutions with 256, 128, 64 and 32 channels and bilinear doublings in between, then three channels.
+    """Pairs of convolutions with 256, 128, 64 and 32 channels and bilinear doublings in between, then the image's.
 
     Args:
         channels: of the joint features.
+        image_channels: C of the image.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, image_channels: int = 3) -> None:
         super().__init__()
         widths = (256, 128, 64, 32)
         self.levels = nn.ModuleList()
         for incoming, outgoing in zip((channels, *widths), widths, strict=False):
             first = published_convolution(incoming, outgoing, 3, 1)
             self.levels.append(nn.Sequential(first, published_convolution(outgoing, outgoing, 3, 1)))
-        self.last = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.last = nn.Conv2d(widths[-1], image_channels, 3, padding=1)
 
     def forward(self, features: Tensor, height: int, width: int) -> Tensor:
-        """Features (B, C, h, w) to an image (B, 3, height, width), about zero."""
+        """Features (B, C, h, w) to an image (B, C, height, width), about zero."""
         for number, level in enumerate(self.levels):
             if number:
                 features = F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -31,26 +31,18 @@ class AuxiliarySAC(SAC):
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
         """One update on a batch of transitions: SAC, its targets, then the second objective."""
         agent, auxiliary = cast(list[LightningOptimizer], self.optimizers())
-        turn = self.global_step % self.auxiliary_every_updates == 0
         loss = super().training_step(batch, batch_idx)
         agent.zero_grad()
         self.manual_backward(loss)
         logs = self.logs_now
         agent.step()
         self.update_targets()
-        if not turn:
-            return
         terms = self.auxiliary_loss(batch)
         auxiliary.zero_grad()
         self.manual_backward(torch.stack(list(terms.values())).sum())
         auxiliary.optimizer.step()  # not auxiliary.step(), which would count as an update
         if logs:
             self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()})
-
-    @property
-    def auxiliary_every_updates(self) -> int:
-        """Updates between two of the second objective."""
-        return 1
 
     def auxiliary_loss(self, batch: Batch) -> dict[str, Tensor]:
         """Terms of the second objective, by name."""

@@ -11,13 +11,16 @@ from toy_pixels import AGENT, spot_batch, spot_data
 
 from handgen.callbacks.env_steps import EnvSteps
 from handgen.callbacks.torch_random_state import TorchRandomState
-from handgen.pixels.sac_ae import SACAE
+from handgen.errors import UserError
+from handgen.pixels.module import PixelSAC
 from handgen.sac import SAC
 
+IMM: dict[str, Any] = {"keypoints": 3, "width": 4, "foreground_weight": 0.0, "equivariance_weight": 0.0}
 
-def agent(**settings: Any) -> SACAE:
+
+def agent(**settings: Any) -> PixelSAC:
     torch.manual_seed(0)
-    return SACAE(**{**AGENT, **settings})
+    return PixelSAC(**{**AGENT, **settings})
 
 
 def reached(module: torch.nn.Module) -> set[str]:
@@ -30,7 +33,7 @@ def reached(module: torch.nn.Module) -> set[str]:
 
 def test_the_reconstruction_trains_encoder_trunk_and_decoder() -> None:
     module = agent()
-    module.auxiliary_loss(spot_batch())["recon"].backward()
+    module.auxiliary_loss(spot_batch())["autoencoder"].backward()
     assert reached(module) == {"online.encoder", "online.trunk", "decoder"}
 
 
@@ -50,7 +53,7 @@ def test_the_agents_losses_leave_the_decoder_alone_and_the_actor_the_convolution
     assert reached(module) == {"actor.trunk", "actor.net"}
 
 
-def run(folder: Path, epochs: int, checkpoint: Path | None = None, **settings: Any) -> tuple[SACAE, dict[str, Any]]:
+def run(folder: Path, epochs: int, checkpoint: Path | None = None, **settings: Any) -> tuple[PixelSAC, dict[str, Any]]:
     module, source = agent(**settings), spot_data()
     saver = ModelCheckpoint(folder, filename="{step}", every_n_train_steps=7, save_top_k=-1)
     callbacks = [TorchRandomState(), EnvSteps(), saver]
@@ -77,17 +80,46 @@ def test_an_update_steps_both_optimisers_and_counts_once(tmp_path: Path) -> None
     assert [len(optimiser.param_groups) for optimiser in module.configure_optimizers()] == [3, 2]
 
 
-def test_reconstruction_may_come_less_often(tmp_path: Path) -> None:
-    module, _ = run(tmp_path, 1, reconstruct_every_updates=100)
-    auxiliary = module.optimizers()[1].optimizer
-    (steps,) = {int(state["step"]) for state in auxiliary.state.values()}
-    assert steps == 1  # at the first update alone
+@pytest.mark.parametrize(
+    "settings", [{}, {"imm": IMM}, {"imm": IMM, "autoencoder": False}], ids=["ae", "ae_imm", "imm"]
+)
+def test_resuming_is_exact(settings: dict[str, Any], tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", 2, **settings)[1]
+    resumed = run(tmp_path / "resumed", 2, tmp_path / "whole" / "step=7.ckpt", **settings)[1]
+    torch.testing.assert_close(resumed, whole, rtol=0.0, atol=0.0, equal_nan=True)  # no background was taken
 
 
-def test_resuming_is_exact(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", 2)[1]
-    resumed = run(tmp_path / "resumed", 2, tmp_path / "whole" / "step=7.ckpt")[1]
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+@pytest.mark.parametrize("moves", [True, False])
+def test_the_critics_move_keypoints_only_if_they_may(moves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SAC, "logs_now", False)
+    module = agent(imm=IMM, autoencoder=False, critics_move_keypoints=moves)
+    SAC.training_step(module, spot_batch(), 0).backward()
+    assert ("online.encoder" in reached(module)) == moves
+    module.zero_grad()
+    module.auxiliary_loss(spot_batch())["keypoints"].backward()
+    assert reached(module) == {"online.encoder", "imm"}
+
+
+def test_the_state_is_latent_and_keypoints_side_by_side() -> None:
+    module, obs = agent(imm=IMM), spot_batch()["obs"]
+    features = module.online.trunk(module.online.encoder(obs))
+    assert features.shape == (8, 5 + 6)
+    module.imm.eval()
+    torch.testing.assert_close(features[:, 5:], module.imm(obs.float() / 255.0).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"autoencoder": False}, "needs something to see with"),
+        ({"imm": {"keypoints": 0}}, "IMM needs at least 1 keypoint"),
+        ({"imm": {"keypoints": 2}}, "have no background"),
+        ({"image_size": 8, "strides": [2, 2, 2, 1]}, "8 pixels is too small"),
+    ],
+)
+def test_bad_settings_get_one_line(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        agent(**settings)
 
 
 def test_pictures_of_the_reconstruction() -> None:

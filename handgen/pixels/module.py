@@ -1,0 +1,157 @@
+"""SAC from pixels as a LightningModule, with an autoencoder (SAC+AE), IMM, or both learnt beside the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from handgen.errors import UserError
+from handgen.keypoints.module import IMM
+from handgen.pixels.autoencoder import (
+    PUBLISHED_STRIDES,
+    ConvEncoder,
+    Decoder,
+    LatentTrunk,
+    autoencoder_loss,
+    reconstruction_target,
+)
+from handgen.pixels.auxiliary import AuxiliarySAC
+from handgen.pixels.encoders import PixelEncoder, PixelTrunk
+
+Batch = dict[str, Any]
+
+
+class PixelSAC(AuxiliarySAC):
+    """SAC+AE (Yarats et al. 2021, arXiv:1910.01741), and the original's SAC+AE+IMM and SAC+IMM.
+
+    Convolutions are shared by both critics, the actor and the decoder. The critics' loss and the reconstruction train
+    them, the actor's loss never does. The reconstruction, with its penalties, is an objective of its own with an
+    optimiser of its own::
+
+        E[MSE(g(f(o)), quantised o) + lambda_z |f(o)|^2 / 2]        eq. 5, from Ghosh et al. 2020
+
+    With ``imm``, keypoints of the whole stack stand beside the latent or in its place; they are learnt all the time, by
+    redrawing a stack from the looks of another (Jakab et al. 2018, arXiv:1806.07823). That is the original's design;
+    :class:`handgen.pixels.sac_imm.SACIMM` is ours.
+
+    Differences from the published code of SAC+AE, numbered as in docs/pixels.md:
+
+    1. The critics' and the actor's step are one (:class:`handgen.sac.SAC`), so that the actor sees the critics before
+       their step; the autoencoder's step comes after both, as published.
+    2. The convolutions of a batch are computed once for critics and actor.
+
+    A batch is that of :class:`handgen.sac.SAC` with uint8 stacks (B, 3 frame_stack, H, W) as ``obs`` and ``next_obs``.
+
+    Args:
+        action_dim: number of actions A.
+        image_size: height and width of a frame.
+        frame_stack: frames in an observation.
+        autoencoder: whether there are convolutions with a decoder.
+        strides: of the convolutions; ``[2, 2, 2, 1]`` is a fifth of the work.
+        filters: of the convolutions.
+        latent_dim: L.
+        squash: end the latent with tanh.
+        decoder_lr: learning rate of the reconstruction, for encoder, critics' trunk and decoder.
+        decoder_weight: lambda_theta, weight decay of the decoder.
+        latent_weight: lambda_z.
+        imm: settings of :class:`handgen.keypoints.module.IMM` for keypoints of stacks; None has none.
+        critics_move_keypoints: let the critics' loss move the keypoints too.
+        imm_batch_size: stacks of the batch that IMM sees; None takes all.
+        kwargs: those of :class:`handgen.sac.SAC`.
+    """
+
+    def __init__(
+        self,
+        action_dim: int,
+        image_size: int = 84,
+        frame_stack: int = 3,
+        autoencoder: bool = True,
+        strides: Sequence[int] = PUBLISHED_STRIDES,
+        filters: int = 32,
+        latent_dim: int = 50,
+        squash: bool = True,
+        decoder_lr: float = 1e-3,
+        decoder_weight: float = 1e-7,
+        latent_weight: float = 1e-6,
+        imm: dict[str, Any] | None = None,
+        critics_move_keypoints: bool = False,
+        imm_batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not autoencoder and imm is None:
+            raise UserError("PixelSAC needs something to see with: autoencoder: true, settings of imm, or both")
+        channels = 3 * frame_stack
+        model = IMM(image_size=image_size, image_channels=channels, **imm) if imm is not None else None
+        convolutions = ConvEncoder(channels, image_size, strides, filters) if autoencoder else None
+        encoder = PixelEncoder(convolutions, model.keynet if model is not None else None, critics_move_keypoints)
+        super().__init__(
+            obs_dim=0,
+            action_dim=action_dim,
+            encoder=encoder,
+            trunk=lambda: PixelTrunk(encoder, latent_dim, squash),
+            **kwargs,
+        )
+        self.save_hyperparameters(ignore=["encoder", "trunk"])
+        self.decoder = Decoder(convolutions, channels, latent_dim, strides) if convolutions is not None else None
+        self.imm = model
+        if model is not None and model.needs_background:
+            raise UserError(
+                "keypoints of stacks have no background: set foreground_weight and equivariance_weight to 0"
+            )
+
+    def auxiliary_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Reconstruction of the batch's stacks through the critics' latent, and the terms of IMM."""
+        obs, terms = batch["obs"], {}
+        if self.decoder is not None:
+            latent = self._latent(obs)
+            target = reconstruction_target(obs, torch.rand(obs.shape, device=obs.device))
+            loss = autoencoder_loss(self.decoder(latent), target, latent, self.hparams["latent_weight"])
+            terms["autoencoder"] = loss
+        if self.imm is not None:
+            image = obs[: self.hparams["imm_batch_size"]].float() / 255.0
+            terms["keypoints"] = self.imm.total(self.imm.terms(image), self.global_step)
+        return terms
+
+    def _latent(self, obs: Tensor) -> Tensor:
+        """The critics' latent (B, L) of stacks."""
+        convolutions, linear = self._autoencoder()
+        latent: Tensor = linear(convolutions(obs))
+        return latent
+
+    def _autoencoder(self) -> tuple[ConvEncoder, LatentTrunk]:
+        """The layers from a stack to the critics' latent."""
+        encoder, trunk = cast(PixelEncoder, self.online.encoder), cast(PixelTrunk, self.online.trunk)
+        assert encoder.convolutions is not None
+        assert trunk.latent is not None
+        return encoder.convolutions, trunk.latent
+
+    def auxiliary_groups(self) -> list[dict[str, Any]]:
+        """Encoder and critics' trunk without weight decay, decoder with, and IMM."""
+        groups: list[dict[str, Any]] = []
+        if self.decoder is not None:
+            lr = self.hparams["decoder_lr"]
+            shared = [parameter for part in self._autoencoder() for parameter in part.parameters()]
+            decay = self.hparams["decoder_weight"]
+            groups.append({"name": "encoder", "params": shared, "lr": lr})
+            groups.append(
+                {"name": "decoder", "params": list(self.decoder.parameters()), "lr": lr, "weight_decay": decay}
+            )
+        if self.imm is not None:
+            groups.append({"name": "keypoints", "params": list(self.imm.parameters()), "lr": self.imm.hparams["lr"]})
+        return groups
+
+    def update_targets(self) -> None:
+        """Move the target networks; the target's keypoints are normalised as the online ones."""
+        super().update_targets()
+        for target, online in zip(self.target.encoder.buffers(), self.online.encoder.buffers(), strict=True):
+            target.copy_(online)
+
+    @torch.no_grad()
+    def reconstruct(self, obs: Tensor) -> Tensor:
+        """Stacks uint8 (B, C, H, W) through the autoencoder, as images in [0, 1]."""
+        assert self.decoder is not None
+        images: Tensor = self.decoder(self._latent(obs)) + 0.5
+        return images.clamp(0.0, 1.0)
