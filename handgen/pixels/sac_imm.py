@@ -79,13 +79,18 @@ class SACIMM(SAC):
         self.description_deviation.copy_(described.std(0).clamp(min=SMALLEST_DEVIATION))
 
     @torch.no_grad()
-    def describe(self, frames: Tensor) -> Tensor:
-        """Standardised keypoints (N, 2 K) of frames, uint8 (N, 3, H, W)."""
+    def keypoints(self, obs: Tensor) -> Tensor:
+        """Keypoints (N, K, 2) as (x, y) in [-1, 1] of the newest frames of stacks uint8 (N, 3 T, H, W)."""
         training = self.imm.training
         self.imm.eval()
-        keypoints: Tensor = self.imm(frames.float() / 255.0).flatten(1)
+        keypoints: Tensor = self.imm(obs[:, -3:].float() / 255.0)
         self.imm.train(training)
-        return (keypoints - self.description_mean) / self.description_deviation
+        return keypoints
+
+    @torch.no_grad()
+    def describe(self, frames: Tensor) -> Tensor:
+        """Standardised keypoints (N, 2 K) of frames, uint8 (N, 3, H, W)."""
+        return (self.keypoints(frames).flatten(1) - self.description_mean) / self.description_deviation
 
     @torch.no_grad()
     def act(self, obs: Tensor, deterministic: bool = False) -> Tensor:
