@@ -50,9 +50,14 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
 
 
 class StepClock(Callback):
-    """Seconds from the end of the first step to the end of the last."""
+    """Seconds from the end of the first step, or a later one, to the end of the last.
 
-    def __init__(self) -> None:
+    Args:
+        skip: further steps that warm up.
+    """
+
+    def __init__(self, skip: int = 0) -> None:
+        self.skip = skip
         self.first = self.last = math.nan
 
     def on_train_batch_end(
@@ -60,7 +65,7 @@ class StepClock(Callback):
     ) -> None:
         """Read the clock."""
         self.last = time.perf_counter()
-        if batch_idx == 0:
+        if batch_idx == self.skip:
             self.first = self.last
 
 

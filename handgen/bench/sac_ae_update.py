@@ -1,0 +1,219 @@
+"""One update of SAC+AE: our module under its Trainer against a plain statement of the published one, updates a second.
+
+Both have the published networks, batches of stacks, delays and rates, in float32. The reference does what the published
+code does, in its order and with its optimisers (Yarats et al. 2021, arXiv:1910.01741): separate passes through the
+convolutions for critics, actor and autoencoder, one critic after the other, target weights one tensor at a time.
+Batches are ready-made; acting and replay are left out. Runs alternate in one process, and medians are compared.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from handgen.bench.vae_step import StepClock
+from handgen.pixels.autoencoder import (
+    PUBLISHED_STRIDES,
+    ConvEncoder,
+    Decoder,
+    LatentTrunk,
+    autoencoder_loss,
+    reconstruction_target,
+)
+from handgen.pixels.module import PixelSAC
+from handgen.results import Record
+from handgen.sac.networks import Actor, mlp
+
+Batch = dict[str, Any]
+SETTINGS: dict[str, Any] = {
+    "lr": 1e-3,
+    "temperature_lr": 1e-4,
+    "temperature_beta1": 0.5,
+    "initial_temperature": 0.1,
+    "log_std_bounds": (-10.0, 2.0),
+    "tau": 0.01,
+    "encoder_tau": 0.05,
+    "actor_every_updates": 2,
+    "target_every_updates": 2,
+}
+
+
+class PlainSACAE(nn.Module):
+    """The published update, written as plainly as it can be.
+
+    Args:
+        image_size: height and width of a frame.
+        hidden: units of both hidden layers.
+    """
+
+    def __init__(self, image_size: int, hidden: int) -> None:
+        super().__init__()
+        self.encoder = ConvEncoder(9, image_size).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        size = self.encoder.feature_dim
+        self.critic = nn.ModuleDict(
+            {"trunk": LatentTrunk(size), "q1": mlp([51, hidden, hidden, 1]), "q2": mlp([51, hidden, hidden, 1])}
+        )
+        self.actor = Actor(50, 1, (hidden, hidden), SETTINGS["log_std_bounds"], LatentTrunk(size))
+        decoder = Decoder(self.encoder, 9, 50, PUBLISHED_STRIDES)
+        self.decoder = decoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.target_encoder, self.target_critic = copy.deepcopy(self.encoder), copy.deepcopy(self.critic)
+        self.log_alpha = nn.Parameter(torch.tensor(SETTINGS["initial_temperature"]).log())
+        lr, shared = SETTINGS["lr"], list(self.encoder.parameters())
+        trunk = list(self.critic["trunk"].parameters())
+        self.critic_optimiser = torch.optim.Adam([*shared, *self.critic.parameters()], lr=lr)
+        self.actor_optimiser = torch.optim.Adam(self.actor.parameters(), lr=lr)
+        self.alpha_optimiser = torch.optim.Adam([self.log_alpha], lr=SETTINGS["temperature_lr"], betas=(0.5, 0.999))
+        self.encoder_optimiser = torch.optim.Adam([*shared, *trunk], lr=lr)
+        self.decoder_optimiser = torch.optim.Adam(self.decoder.parameters(), lr=lr, weight_decay=1e-7)
+
+    @staticmethod
+    def values(critic: nn.ModuleDict, features: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Both values (B,) of features (B, F) and actions (B, A)."""
+        pair = torch.cat([critic["trunk"](features), action], dim=1)
+        return critic["q1"](pair)[:, 0], critic["q2"](pair)[:, 0]
+
+    def update(self, batch: Batch, step: int) -> None:
+        """One update, in the published order."""
+        obs, next_obs, alpha = batch["obs"], batch["next_obs"], self.log_alpha.exp().detach()
+        with torch.no_grad():
+            action, log_prob = self.actor.sample(self.encoder(next_obs))
+            value = torch.minimum(*self.values(self.target_critic, self.target_encoder(next_obs), action))
+            target = batch["reward"][:, 0] + 0.99 * (value - alpha * log_prob)
+        q1, q2 = self.values(self.critic, self.encoder(obs), batch["action"])
+        _step(self.critic_optimiser, loss=F.mse_loss(q1, target) + F.mse_loss(q2, target))
+        if step % 2 == 0:
+            action, log_prob = self.actor.sample(self.encoder(obs).detach())
+            q = torch.minimum(*self.values(self.critic, self.encoder(obs).detach(), action))
+            _step(self.actor_optimiser, loss=(alpha * log_prob - q).mean())
+            _step(self.alpha_optimiser, loss=(self.log_alpha.exp() * (1.0 - log_prob.detach())).mean())
+            self._follow(self.target_encoder, self.encoder, SETTINGS["encoder_tau"])
+            self._follow(self.target_critic["trunk"], self.critic["trunk"], SETTINGS["encoder_tau"])
+            for name in ("q1", "q2"):
+                self._follow(self.target_critic[name], self.critic[name], SETTINGS["tau"])
+        latent = self.critic["trunk"](self.encoder(obs))
+        wanted = reconstruction_target(obs, torch.rand(obs.shape))
+        loss = autoencoder_loss(self.decoder(latent), wanted, latent)
+        _step(self.encoder_optimiser, self.decoder_optimiser, loss=loss)
+
+    @staticmethod
+    @torch.no_grad()
+    def _follow(target: nn.Module, source: nn.Module, tau: float) -> None:
+        """Polyak average, one tensor at a time."""
+        for kept, new in zip(target.parameters(), source.parameters(), strict=True):
+            kept.copy_(tau * new + (1.0 - tau) * kept)
+
+
+def _step(*optimisers: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Backward pass and step."""
+    for optimiser in optimisers:
+        optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    for optimiser in optimisers:
+        optimiser.step()
+
+
+class Ready:
+    """The same ready-made batch again and again.
+
+    Args:
+        batch: transitions.
+        count: batches of an epoch.
+    """
+
+    def __init__(self, batch: Batch, count: int) -> None:
+        self.batch, self.count = batch, count
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch."""
+        return self.count
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield them."""
+        return (self.batch for _ in range(self.count))
+
+
+def transitions(batch_size: int, image_size: int) -> Batch:
+    """Random transitions, uint8 stacks of three frames."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, batch_size, 9, image_size, image_size)
+    obs, next_obs = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return {
+        "obs": obs,
+        "next_obs": next_obs,
+        "action": torch.rand(batch_size, 1, generator=generator) * 2.0 - 1.0,
+        "reward": torch.rand(batch_size, 1, generator=generator),
+        "counted": torch.ones(batch_size, 1, dtype=torch.bool),
+        "terminated": torch.zeros(batch_size, dtype=torch.bool),
+        "env_steps": 0,
+    }
+
+
+def seconds_of_ours(batch: Batch, updates: int, image_size: int, hidden: int) -> float:
+    """Seconds of all updates but the first two."""
+    clock = StepClock(skip=1)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[clock],
+    )
+    module = PixelSAC(action_dim=1, image_size=image_size, hidden_dims=(hidden, hidden), **SETTINGS)
+    trainer.fit(module, Ready(batch, updates + 2))
+    return clock.last - clock.first
+
+
+def seconds_of_reference(batch: Batch, updates: int, image_size: int, hidden: int) -> float:
+    """The same of the plain update."""
+    agent = PlainSACAE(image_size, hidden)
+    for step in range(2):
+        agent.update(batch, step)
+    start = time.perf_counter()
+    for step in range(updates):
+        agent.update(batch, step)
+    return time.perf_counter() - start
+
+
+def measure(
+    runs: int = 5, updates: int = 4, batch_size: int = 128, image_size: int = 84, hidden: int = 1024
+) -> list[Record]:
+    """Measure both in turn.
+
+    Args:
+        runs: runs of each.
+        updates: updates timed in a run, an even number: the actor learns in every other one.
+        batch_size: transitions in a batch.
+        image_size: height and width of a frame.
+        hidden: units of both hidden layers.
+
+    Returns:
+        ``sac_ae_update/ours`` and ``sac_ae_update/reference`` (updates/s, medians) and ``sac_ae_update/ratio`` (the
+        median of the ratios of neighbouring runs), with the extremes of the runs as ``low`` and ``high``.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.manual_seed(0)
+    batch = transitions(batch_size, image_size)
+    rates: dict[str, list[float]] = {"ours": [], "reference": []}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(runs):
+            for name, timed in (("ours", seconds_of_ours), ("reference", seconds_of_reference)):
+                rates[name].append(updates / timed(batch, updates, image_size, hidden))
+    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
+    unit = f"updates/s, batch {batch_size}, {image_size} px, {torch.get_num_threads()} threads"
+    return [
+        Record("bench", "stacks", unit, f"sac_ae_update/{name}", median(values), min(values), max(values), runs)
+        for name, values in rates.items()
+    ]
