@@ -135,7 +135,18 @@ TABLES: dict[str, Table] = {
         row_heads=("data", "latents from"),
         experiments=TUNERS,
         datasets=("synthetic", "hands11k"),
-        variants=("prior", "gmm", "second_stage", "best_of_4", "gradient_16", "tuner", "reconstruction", "heldout"),
+        variants=(
+            "prior",
+            "gmm",
+            "second_stage",
+            "rejection",
+            "best_of_4",
+            "gradient_16",
+            "tuner",
+            "tuner_best_of_4",
+            "reconstruction",
+            "heldout",
+        ),  # fmt: skip
         published=(
             Published("goal of the work we follow (20 images, by eye)", {"valid_rate/strictest": "0.70 to 0.80"}),
         ),
