@@ -146,7 +146,7 @@ TABLES: dict[str, Table] = {
             "tuner_best_of_4",
             "reconstruction",
             "heldout",
-        ),  # fmt: skip
+        ),
         published=(
             Published("goal of the work we follow (20 images, by eye)", {"valid_rate/strictest": "0.70 to 0.80"}),
         ),
