@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ STRICTEST = "valid_rate/strictest"
 COST = "decoder_calls_per_valid"
 CEILINGS = ("heldout", "reconstruction", "reencode")
 OURS = "tuner"
+FEWEST = 0.003
+"""Share refused at the top of the figure: a thousand samples cannot tell smaller ones apart."""
 LOSS_TUNER = ("vae_sac_loss", "prior")
 """Experiment and variant of the agent that is rewarded by the fall of the loss."""
 
@@ -73,26 +76,58 @@ def loss_tuner_point(records: Sequence[Record], beside: Sequence[Record]) -> dic
     return {"loss-delta tuner": points[0]} if points else {}
 
 
+def joined(points: dict[str, tuple[float, float]]) -> list[tuple[str, float, float]]:
+    """Points that lie on each other, under one label.
+
+    Args:
+        points: images decoded for a sample, and share refused, by name.
+
+    Returns:
+        Label, images and share of each place.
+    """
+    found: list[tuple[str, float, float]] = []
+    for name, (calls, refused) in sorted(points.items(), key=lambda item: item[1]):
+        if (
+            found
+            and math.isclose(calls, found[-1][1], rel_tol=0.1)
+            and math.isclose(refused, found[-1][2], rel_tol=0.1)
+        ):
+            found[-1] = (f"{found[-1][0]}, {name}", *found[-1][1:])
+        else:
+            found.append((name, calls, refused))
+    return found
+
+
 def _draw(points: dict[str, tuple[float | None, float]], records: Sequence[Record], path: Path) -> Path:
-    """One figure: points for samplers, dotted lines for ceilings."""
+    """One figure: points for samplers, dotted lines for ceilings; refusals on a logarithmic axis, few at the top."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    for variant, (calls, rate) in points.items():
-        if variant in CEILINGS:
-            axes.axhline(rate, color="0.6", linestyle=":", linewidth=1)
-            axes.annotate(variant, (0.995, rate), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=7)
-            continue
-        calls = 1.0 if calls is None else max(calls, 1.0)  # no valid one, no cost per valid one: a plain draw
-        colour = "C3" if variant.startswith(OURS) else "C0"
-        axes.plot(calls, rate, "o", color=colour)
-        axes.annotate(variant, (calls, rate), xytext=(5, 2), textcoords="offset points", size=7, color=colour)
-    axes.set(xscale="log", xlabel="images decoded for each sample", ylim=(0, 1), xlim=(0.8, 150))
-    axes.set_ylabel("valid rate, the strictest judge that gave no reward")
-    axes.set_title(f"{records[0].experiment}: same decoder, {len({s for r in records for s in r.seeds})} seeds")
+    figure, axes = plt.subplots(figsize=(8.5, 5), layout="constrained")
+    refused = {variant: max(1.0 - rate, FEWEST) for variant, (_, rate) in points.items()}
+    for label, _, share in joined({name: (1.0, refused[name]) for name in points if name in CEILINGS}):
+        axes.axhline(share, color="0.6", linestyle=":", linewidth=1)
+        axes.annotate(label, (0.995, share), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=7)
+    for ours in (False, True):
+        # No valid sample, no cost per valid one: a plain draw.
+        chosen = {
+            name: (max(calls or 1.0, 1.0), refused[name])
+            for name, (calls, _) in points.items()
+            if name not in CEILINGS and name.startswith(OURS) == ours
+        }
+        colour, side, shift = ("C3", "right", -6) if ours else ("C0", "left", 6)
+        for label, calls, share in joined(chosen):
+            axes.plot(calls, share, "o", color=colour)
+            axes.annotate(
+                label, (calls, share), xytext=(shift, -3), textcoords="offset points", ha=side, size=7, color=colour
+            )
+    axes.set(xscale="log", yscale="log", xlabel="images decoded for each sample", xlim=(0.25, 250), ylim=(1.3, FEWEST))
+    axes.set_ylabel("refused by the strictest judge that gave no reward")
+    seeds = len({seed for record in records for seed in record.seeds})
+    title = f"{records[0].experiment}: same decoder, {seeds} seed{'s' * (seeds > 1)}"
+    axes.set_title(f"{title}; better is higher, cheaper further left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path

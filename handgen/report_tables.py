@@ -96,7 +96,7 @@ TUNERS = ("vae_sac", "vae_sac_hands11k")
 LADDER = (
     "prior", "temperature_0.6", "temperature_0.8", "temperature_0.9", "gaussian", "gmm", "rejection",
     "best_of_4", "best_of_16", "gradient_5", "gradient_16", "cem_48", "second_stage", "tuner", "tuner_sampled",
-    "tuner_gated", "tuner_best_of_4", "reconstruction", "reencode", "heldout",
+    "tuner_gated", "tuner_best_of_4", "tuner_judged_4", "tuner_judged_16", "reconstruction", "reencode", "heldout",
 )  # fmt: skip
 GUARDS = (
     "no_discriminator", "noisy_discriminator", "one_view", "judge_only", "judge_only_far", "no_judge", "diversity",

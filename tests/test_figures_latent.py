@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from handgen.figures_latent import draw_ladders, ladder_points, loss_tuner_point
+from handgen.figures_latent import draw_ladders, joined, ladder_points, loss_tuner_point
 from handgen.results import Record
 
 
@@ -25,6 +25,11 @@ def ladder(dataset: str = "synthetic") -> list[Record]:
 
 def test_points_are_calls_per_sample_and_rates() -> None:
     assert ladder_points(ladder()) == {"reconstruction": (None, 0.9), "best_of_4": (4.0, 0.5)}
+
+
+def test_points_on_each_other_share_a_label() -> None:
+    points = {"prior": (1.0, 0.99), "temperature_0.8": (1.05, 0.98), "gmm": (1.0, 0.2), "best_of_4": (4.0, 0.2)}
+    assert joined(points) == [("gmm", 1.0, 0.2), ("prior, temperature_0.8", 1.0, 0.99), ("best_of_4", 4.0, 0.2)]
 
 
 def test_the_loss_delta_tuner_stands_beside_the_ladder_of_its_data() -> None:
