@@ -13,6 +13,7 @@ from handgen.pixels.keypoint_state import KeypointState
 from handgen.sac import SAC
 
 Batch = dict[str, Any]
+KEYPOINT_CLIP = 1.0
 SMALLEST_DEVIATION = 0.03
 """Points that move less, in [-1, 1] units, are not blown up to unit size: what they show is noise."""
 
@@ -124,6 +125,13 @@ class SACIMM(SAC):
         """Those of SAC, and the keypoints'."""
         lr = self.imm.hparams["lr"]
         return [*super().parameter_groups(), {"name": "keypoints", "params": list(self.imm.parameters()), "lr": lr}]
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the keypoints' gradients, as in ``imm.yaml``, and the agent's by what the trainer is asked for."""
+        torch.nn.utils.clip_grad_norm_(self.imm.parameters(), KEYPOINT_CLIP)
+        super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
         """One Adam; the keypoints' rate falls to zero along half a cosine while they are learnt, the others stay."""
