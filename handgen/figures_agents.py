@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 PEERS = ("sac_pendulum", "sac_inverted_pendulum")
 DEVIATIONS = "sac_deviations"
+PIXELS = {
+    "sac_state": "true state",
+    "sac_imm": "keypoints, learnt first (ours)",
+    "sac_ae": "autoencoder (SAC+AE)",
+    "sac_ae_imm": "autoencoder and keypoints of stacks",
+    "sac_imm_poster": "keypoints of stacks, learnt beside",
+}
+"""Agents on cart-pole swing-up, in the order of docs/pixels.md."""
+PUBLISHED_AT_100K = {"SAC+AE, published": 311.0, "best from pixels, published": 851.0}
+"""Returns after 100,000 environment steps: Srinivas et al. 2020 (arXiv:2004.04136), Simoun (ICCV 2023)."""
 FORMS = {
     "sac": "SAC v2",
     "sac bootstrap=value value_loss=squared": "SAC v1 (value network)",
@@ -50,6 +60,9 @@ def draw_agents(records: Sequence[Record], folder: Path) -> list[Path]:
     deviating = [r for r in records if r.experiment == DEVIATIONS]
     if deviating:
         written.append(_draw_deviations([*own, *deviating], folder / "sac_deviations.png"))
+    seeing = {name: [r for r in records if r.experiment == name] for name in PIXELS}
+    if any(seeing.values()):
+        written.append(_draw_pixels(seeing, folder / "pixels_returns.png"))
     return written
 
 
@@ -89,6 +102,32 @@ def _draw_peers(records: Sequence[Record], tasks: Sequence[str], path: Path) -> 
         axes.set_xlabel("environment steps")
         axes.set_ylabel("return of the mean action")
         axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def _draw_pixels(agents: dict[str, list[Record]], path: Path) -> Path:
+    """Returns of all agents on cart-pole swing-up over environment steps, and published ones."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    for position, (name, label) in enumerate(PIXELS.items()):
+        for points in curves(agents[name], "return").values():
+            seeds = max(len(values) for values in points.values())
+            _draw_curve(axes, points, f"{label}, {seeds} seed{'s' * (seeds > 1)}", f"C{position}")
+    for label, value in PUBLISHED_AT_100K.items():
+        axes.plot(100_000, value, "k*", markersize=8)
+        axes.annotate(
+            label, (100_000, value), xytext=(-8, 0), textcoords="offset points", ha="right", va="center", size=8
+        )
+    axes.set(xlabel="environment steps (warm-up of 8,000 random ones included)", ylim=(0, 900))
+    axes.set_ylabel("return of the mean action")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="upper left", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path

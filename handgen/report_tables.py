@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from handgen.figures_agents import FORMS
+from handgen.figures_agents import FORMS, PIXELS
 from handgen.results import Record
 
 
@@ -240,6 +240,23 @@ TABLES: dict[str, Table] = {
     "imm_hands": Table(
         columns={"probe/joint_error": "joint error / hand", "probe/joint_error_constant": "of the mean hand"},
         experiments=("imm_hands",),
+    ),
+    # Cart-pole swing-up: from the true state, from pixels, from keypoints.
+    "pixels": Table(
+        columns={f"return@{steps}k": f"return after {steps}k steps" for steps in (25, 50, 75, 100)},
+        rows=("experiment",),
+        row_heads=("agent",),
+        experiments=tuple(PIXELS),
+        published=(
+            Published(
+                "SAC from state, [CURL, table 1](https://arxiv.org/abs/2004.04136)", {"return@100k": "835 +- 22"}
+            ),
+            Published("SAC+AE, the same table, 10 seeds", {"return@100k": "311 +- 11"}),
+            Published(
+                "DrQ (batch 512), [arXiv:2004.13649](https://arxiv.org/abs/2004.13649)", {"return@100k": "759 +- 92"}
+            ),
+            Published("Simoun (ICCV 2023), 5 seeds, the best from pixels alone", {"return@100k": "851 +- 14"}),
+        ),
     ),
     # Our speed beside a reference implementation on the same machine; the unit stands in `variant`.
     "bench": Table(

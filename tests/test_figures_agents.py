@@ -30,4 +30,7 @@ def test_only_what_has_records_is_drawn(tmp_path: Path) -> None:
     others = [record(DEVIATIONS, form, f"{m}@2k", 1.0) for form in FORMS for m in ("return", "temperature", "entropy")]
     written = draw_agents([*own, *others], tmp_path)
     assert [path.name for path in written] == ["sac_peer.png", "sac_deviations.png"]
+    seeing = [record("sac_imm", "sac", f"return@{k}k", 8.0 * k) for k in (25, 50)]
+    written += draw_agents(seeing, tmp_path)
+    assert written[-1].name == "pixels_returns.png"
     assert all(path.stat().st_size > 5000 for path in written)
