@@ -119,8 +119,8 @@ def write_gif(frames: Tensor, path: Path, rate: float) -> Path:
     pictures = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames]
     share = min(1.0, LARGEST_GIF / max(pictures[0].size))
     size = (round(pictures[0].width * share), round(pictures[0].height * share))
-    # Maximum coverage: the usual palettes have no colour left for the few pixels of a keypoint.
-    palette = Image.Quantize.MAXCOVERAGE
-    small = [picture.resize(size, Image.Resampling.LANCZOS).quantize(96, palette) for picture in pictures]
+    # An octree: the usual palette has no colour left for the few pixels of a keypoint.
+    palette = Image.Quantize.FASTOCTREE
+    small = [picture.resize(size, Image.Resampling.LANCZOS).quantize(256, palette) for picture in pictures]
     small[0].save(path, save_all=True, append_images=small[1:], duration=round(1000 / rate), loop=0)
     return path
