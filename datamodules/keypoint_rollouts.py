@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 import torch
@@ -12,7 +11,7 @@ from handgen.datamodules.envs import Envs, Step
 from handgen.datamodules.evaluation_episodes import Agent
 from handgen.datamodules.keypoint_replay import KeypointReplay
 from handgen.datamodules.pixel_replay import FrameReplay
-from handgen.datamodules.replay import ReplayDataModule
+from handgen.datamodules.replay import Experience, ReplayDataModule
 from handgen.datamodules.replay_buffer import Batch
 from handgen.errors import UserError, check_ranges
 
@@ -30,27 +29,6 @@ class KeypointAgent(Agent, Protocol):
 
     def describe(self, frames: Tensor) -> Tensor:
         """Frames uint8 (N, C, H, W) to descriptions (N, D)."""
-
-
-class Updates:
-    """The batches of one epoch.
-
-    Args:
-        source: the data module.
-        count: of updates.
-    """
-
-    def __init__(self, source: KeypointRollouts, count: int) -> None:
-        self.source, self.count = source, count
-
-    def __len__(self) -> int:
-        """Return the updates of this epoch."""
-        return self.count
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield whole batches."""
-        for _ in range(self.count):
-            yield self.source.next_batch()
 
 
 class KeypointRollouts(ReplayDataModule):
@@ -103,7 +81,7 @@ class KeypointRollouts(ReplayDataModule):
 
     # The loop.
 
-    def train_dataloader(self) -> Updates:  # type: ignore[override]
+    def train_dataloader(self) -> Experience:
         """Batches of the coming epoch; the first one begins with those of the keypoints.
 
         Raises:
@@ -113,7 +91,7 @@ class KeypointRollouts(ReplayDataModule):
         if self.trainer.reload_dataloaders_every_n_epochs != 1:  # type: ignore[attr-defined]
             raise UserError("KeypointRollouts needs --trainer.reload_dataloaders_every_n_epochs=1")
         first = self.trainer.current_epoch == 0
-        return Updates(self, self.updates_per_epoch + (self.keypoint_updates if first else 0))
+        return Experience(self, self.updates_per_epoch + (self.keypoint_updates if first else 0))
 
     def next_batch(self) -> Batch:
         """A batch of frames for the keypoints, or one of transitions."""

@@ -31,14 +31,15 @@ class Experience:
 
     Args:
         source: the data module.
+        updates: of the epoch.
     """
 
-    def __init__(self, source: ReplayDataModule) -> None:
-        self.source = source
+    def __init__(self, source: ReplayDataModule, updates: int) -> None:
+        self.source, self.updates = source, updates
 
     def __len__(self) -> int:
-        """Return the updates of an epoch."""
-        return self.source.updates_per_epoch
+        """Return the updates of the epoch."""
+        return self.updates
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield whole batches."""
@@ -257,7 +258,7 @@ class ReplayDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Experience:
         """Batches of experience that is made while they are drawn."""
-        return Experience(self)
+        return Experience(self, self.updates_per_epoch)
 
     def val_dataloader(self) -> EvaluationEpisodes:
         """Evaluation episodes."""

@@ -2,8 +2,13 @@
 
 from handgen.latent.loss_tuner import LossTuner
 from handgen.latent.module import LatentTuner
-from handgen.latent.registry import register_envs
+from handgen.registration import register_envs
 
 __all__ = ["LatentTuner", "LossTuner"]
 
-register_envs()
+register_envs(
+    {
+        "handgen/LatentTuner-v0": "handgen.latent.tuner_env:LatentTunerEnv",
+        "handgen/LatentRepair-v0": "handgen.latent.repair_env:LatentRepairEnv",
+    }
+)

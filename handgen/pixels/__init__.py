@@ -4,8 +4,8 @@ Importing this registers the worlds; the agents are modules of their own, so tha
 not import them.
 """
 
-from handgen.pixels.registry import register_envs
+from handgen.registration import register_envs
 
 __all__: list[str] = []
 
-register_envs()
+register_envs({"handgen/CartpolePixels-v0": "handgen.pixels.suite_env:PixelSuite"})
