@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from handgen.errors import UserError
+from handgen.precision import Compute, autocast
 
 KERNEL = 3
 PUBLISHED_STRIDES = (2, 1, 1, 1)
@@ -27,15 +29,22 @@ class ConvEncoder(nn.Module):
         size: height and width in pixels.
         strides: of the 3x3 convolutions without padding.
         filters: of each.
+        compute: number format of the convolutions: ``auto``, ``float32`` or ``bfloat16`` (`handgen.precision`).
 
     Raises:
         UserError: if the image is too small for these strides.
     """
 
     def __init__(
-        self, channels: int = 9, size: int = 84, strides: Sequence[int] = PUBLISHED_STRIDES, filters: int = 32
+        self,
+        channels: int = 9,
+        size: int = 84,
+        strides: Sequence[int] = PUBLISHED_STRIDES,
+        filters: int = 32,
+        compute: Compute = "float32",
     ) -> None:
         super().__init__()
+        self.compute = compute
         self.sizes = map_sizes(size, strides)
         inputs = [channels, *[filters] * (len(strides) - 1)]
         self.layers = nn.Sequential()
@@ -49,9 +58,10 @@ class ConvEncoder(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Stacks uint8 (B, C, H, W) to features (B, F)."""
-        image = obs.to(self.layers[0].weight.dtype, memory_format=torch.channels_last) / 255.0  # type: ignore[arg-type]
-        features: Tensor = self.layers(image).flatten(1)
-        return features
+        image = obs.contiguous(memory_format=torch.channels_last) / 255.0  # reordered while a pixel is a byte
+        with autocast(obs.device, self.compute):
+            features: Tensor = self.layers(image)
+        return features.flatten(1).float()
 
 
 class LatentTrunk(nn.Module):
@@ -87,7 +97,7 @@ class Decoder(nn.Module):
 
     def __init__(self, encoder: ConvEncoder, channels: int, latent_dim: int, strides: Sequence[int]) -> None:
         super().__init__()
-        self.map_shape = encoder.map_shape
+        self.map_shape, self.compute = encoder.map_shape, encoder.compute
         filters = self.map_shape[0]
         self.linear = nn.Linear(latent_dim, encoder.feature_dim)
         layers: list[nn.Module] = []
@@ -104,8 +114,9 @@ class Decoder(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         """(B, L) to stacks (B, C, H, W) around [-0.5, 0.5]."""
         maps = torch.relu(self.linear(latent)).unflatten(1, self.map_shape)
-        stacks: Tensor = self.layers(maps.contiguous(memory_format=torch.channels_last))
-        return stacks
+        with autocast(latent.device, self.compute):
+            stacks: Tensor = self.layers(maps.contiguous(memory_format=torch.channels_last))
+        return stacks.float()
 
 
 def map_sizes(size: int, strides: Sequence[int]) -> list[int]:
@@ -156,8 +167,7 @@ def reconstruction_target(obs: Tensor, noise: Tensor, bits: int = 5) -> Tensor:
     Returns:
         (B, C, H, W) in [-0.5, 0.5).
     """
-    kept = torch.div(obs, 2 ** (8 - bits), rounding_mode="floor")
-    return (kept + noise) / 2.0**bits - 0.5
+    return (noise + (obs >> (8 - bits))).div_(2.0**bits).sub_(0.5)  # in place: what costs here is memory
 
 
 def autoencoder_loss(reconstruction: Tensor, target: Tensor, latent: Tensor, latent_weight: float = 1e-6) -> Tensor:
@@ -172,4 +182,4 @@ def autoencoder_loss(reconstruction: Tensor, target: Tensor, latent: Tensor, lat
         latent_weight: lambda.
     """
     penalty = 0.5 * latent.square().sum(1).mean()
-    return (reconstruction - target).square().mean() + latent_weight * penalty
+    return F.mse_loss(reconstruction, target) + latent_weight * penalty

@@ -20,6 +20,7 @@ from handgen.pixels.autoencoder import (
 )
 from handgen.pixels.auxiliary import AuxiliarySAC
 from handgen.pixels.encoders import PixelEncoder, PixelTrunk
+from handgen.precision import Compute
 
 Batch = dict[str, Any]
 
@@ -60,6 +61,8 @@ class PixelSAC(AuxiliarySAC):
         imm: settings of :class:`handgen.keypoints.module.IMM` for keypoints of stacks; None has none.
         critics_move_keypoints: let the critics' loss move the keypoints too.
         imm_batch_size: stacks of the batch that IMM sees; None takes all.
+        compute: number format of the convolutions: ``auto``, ``float32`` or ``bfloat16`` (`handgen.precision`); what
+            follows them, and the keypoints that the agent sees, are float32 always.
         kwargs: those of :class:`handgen.sac.SAC`.
     """
 
@@ -79,14 +82,17 @@ class PixelSAC(AuxiliarySAC):
         imm: dict[str, Any] | None = None,
         critics_move_keypoints: bool = False,
         imm_batch_size: int | None = None,
+        compute: Compute = "auto",
         **kwargs: Any,
     ) -> None:
         if not autoencoder and imm is None:
             raise UserError("PixelSAC needs something to see with: autoencoder: true, settings of imm, or both")
         channels = 3 * frame_stack
-        model = IMM(image_size=image_size, image_channels=channels, **imm) if imm is not None else None
-        convolutions = ConvEncoder(channels, image_size, strides, filters) if autoencoder else None
-        encoder = PixelEncoder(convolutions, model.keynet if model is not None else None, critics_move_keypoints)
+        settings = {"image_size": image_size, "image_channels": channels, "compute": compute}
+        model = IMM(**{**settings, **imm}) if imm is not None else None
+        convolutions = ConvEncoder(channels, image_size, strides, filters, compute) if autoencoder else None
+        keynet = model.keynet if model is not None else None
+        encoder = PixelEncoder(convolutions, keynet, critics_move_keypoints)
         super().__init__(
             obs_dim=0,
             action_dim=action_dim,
@@ -107,7 +113,8 @@ class PixelSAC(AuxiliarySAC):
         obs, terms = batch["obs"], {}
         if self.decoder is not None:
             latent = self._latent(obs)
-            target = reconstruction_target(obs, torch.rand(obs.shape, device=obs.device))
+            stacks = obs.contiguous(memory_format=torch.channels_last)
+            target = reconstruction_target(stacks, torch.rand_like(stacks, dtype=torch.float32))
             loss = autoencoder_loss(self.decoder(latent), target, latent, self.hparams["latent_weight"])
             terms["autoencoder"] = loss
         if self.imm is not None:
