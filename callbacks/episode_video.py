@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from handgen.datamodules.envs import GymEnvs
+from handgen.datamodules.evaluation_episodes import Player
 from handgen.errors import UserError
 from handgen.runs import run_folder
 
@@ -63,10 +64,10 @@ class EpisodeVideo(Callback):
         """
         envs = GymEnvs(env_id, 1, action_repeat, {**env_kwargs, "render_mode": "rgb_array"})
         env = envs.envs[0]
-        obs, frames = envs.reset([self.seed]), []
+        obs, frames, player = envs.reset([self.seed]), [], Player(module, envs)
         for _ in range(self.largest):
             frames.append(self._picture(module, env, obs))
-            step = envs.step(module.act(obs.to(module.device), deterministic=True).cpu())
+            step = envs.step(player.act(obs))
             obs = step.obs
             if bool(step.terminated | step.truncated):
                 break

@@ -24,6 +24,27 @@ class Agent(Protocol):
         ...
 
 
+class Player:
+    """Who takes the mean action in environments side by side, reminded of what it did if it asks for that.
+
+    Args:
+        agent: acts; one with an attribute ``past_actions``, a number P, is given its last P actions as ``past``
+            (N, P, A), newest last, zeros before the first.
+        envs: N of them.
+    """
+
+    def __init__(self, agent: Agent, envs: Envs) -> None:
+        self.agent = agent
+        self.past = torch.zeros(envs.num_envs, getattr(agent, "past_actions", 0), envs.action_dim, device=agent.device)
+
+    def act(self, obs: Tensor) -> Tensor:
+        """Observations (N, ...) to actions (N, A), where the environments live."""
+        reminder = {"past": self.past} if self.past.shape[1] else {}
+        action = self.agent.act(obs.to(self.agent.device), deterministic=True, **reminder)
+        self.past = torch.cat([self.past, action[:, None]], dim=1)[:, 1:]
+        return action.to(obs.device)
+
+
 class EvaluationEpisodes:
     """A loader of one batch: all episodes, played side by side when it is drawn.
 
@@ -58,11 +79,11 @@ def play_episodes(envs: Envs, agent: Agent, seeds: list[int]) -> dict[str, Tenso
     Returns:
         ``episode_return`` (n,), undiscounted, and ``episode_length`` (n,), in decisions.
     """
-    obs = envs.reset(seeds)
+    obs, player = envs.reset(seeds), Player(agent, envs)
     running = torch.ones(len(seeds), dtype=torch.bool, device=envs.device)
     returns, lengths = torch.zeros(2, len(seeds), device=envs.device)
     while running.any():
-        step = envs.step(agent.act(obs.to(agent.device), deterministic=True).to(envs.device))
+        step = envs.step(player.act(obs))
         returns += running * step.reward
         lengths += running
         running &= ~(step.terminated | step.truncated)

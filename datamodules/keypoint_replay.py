@@ -1,4 +1,4 @@
-"""A replay of images whose observations are what a keypoint network says of each frame."""
+"""A replay of images whose observations are what a keypoint network says of each frame, and what led to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Describe = Callable[[Tensor], Tensor]
 
 
 class KeypointReplay(FrameReplay):
-    """Frames, and beside each its description; observations are the descriptions of the last frames.
+    """Frames, and beside each its description; observations are what is known of the last frames.
+
+    That is the description of each, and the action that led to it: (T, D + A), newest last. There are zeros where an
+    episode begins, and for the oldest frame, whose action no stack of frames would know.
 
     A frame is described once, when it is stored, and not whenever it is drawn: a batch of 128 transitions would cost
     768 passes through the network. When the network changes, `describe_all` describes everything anew.
@@ -52,18 +55,32 @@ class KeypointReplay(FrameReplay):
         self.following_descriptions = {index: described[index] for index in self.following}
 
     def _obs(self, flat: Tensor) -> Tensor:
-        """Descriptions (B, T, D) of the frames whose stacks end in these rows, newest last."""
+        """What is known (B, T, D + A) of the frames whose stacks end in these rows."""
         back = torch.arange(self.frame_stack - 1, -1, -1, device=flat.device)
-        return self._take("description", self._earlier(flat, back))
+        described = self._take("description", self._earlier(flat, back))
+        return torch.cat([described, self._actions_before(flat, back)], dim=2)
 
     def _next_obs(self, flat: Tensor) -> Tensor:
-        """Descriptions (B, T, D) of the frames whose stacks end in the frame after these rows."""
+        """What is known (B, T, D + A) of the frames whose stacks end in the frame after these rows."""
         back = torch.arange(self.frame_stack - 2, -2, -1, device=flat.device)
         described = self._take("description", self._earlier(flat, back))
         for place, index in enumerate(flat.tolist()):
             if index in self.following_descriptions:
                 described[place, -1] = self.following_descriptions[index]
-        return described
+        return torch.cat([described, self._actions_before(flat, back)], dim=2)
+
+    def _actions_before(self, flat: Tensor, back: Tensor) -> Tensor:
+        """Actions (B, T, A) that led to the frames some number of rows back (T,), 0 where none is known."""
+        actions = self._take("action", self._earlier(flat, back + 1))
+        known = back + 1 <= self._take("before", flat)[:, None]
+        known[:, 0] = False
+        return actions * known[..., None]
+
+    def newest(self) -> tuple[Tensor, Tensor]:
+        """What is known (N, T, D + A) of the frames that the last step led to, and whether (N,) an episode ended."""
+        row = (self.head - 1) % self.rows
+        flat = row * self.num_envs + torch.arange(self.num_envs, device=self.columns["description"].device)
+        return self._next_obs(flat), self._ended(row)
 
     def describe_all(self, describe: Describe) -> None:
         """Describe every stored frame anew.

@@ -17,7 +17,7 @@ from handgen.errors import UserError, check_ranges
 
 
 class KeypointAgent(Agent, Protocol):
-    """What this source asks of the method, beside acting on descriptions (N, T, D)."""
+    """What this source asks of the method, beside acting on what is known of frames (N, T, D + A)."""
 
     description_dim: int
 
@@ -36,8 +36,8 @@ class KeypointRollouts(ReplayDataModule):
 
     After the random decisions come ``keypoint_updates`` batches of single frames, ``image`` float (B, C, H, W) in
     [0, 1], from which the method learns its keypoints; then every stored frame is described, and transitions are drawn
-    whose ``obs`` and ``next_obs`` are descriptions (B, T, D). The first epoch is so much longer, which Lightning
-    notices only with ``trainer.reload_dataloaders_every_n_epochs: 1``.
+    whose ``obs`` and ``next_obs`` are descriptions and actions (B, T, D + A), as `KeypointReplay` tells. The first
+    epoch is so much longer, which Lightning notices only with ``trainer.reload_dataloaders_every_n_epochs: 1``.
 
     Args:
         keypoint_updates: updates of the keypoints alone.
@@ -53,7 +53,7 @@ class KeypointRollouts(ReplayDataModule):
         )
         self.keypoint_updates, self.keypoint_batch_size = keypoint_updates, keypoint_batch_size
         self.keypoint_updates_done = 0
-        self._described = torch.zeros(0)
+        self._known = torch.zeros(0)
 
     @property
     def describer(self) -> KeypointAgent:
@@ -115,8 +115,8 @@ class KeypointRollouts(ReplayDataModule):
         self.describer.settle(self._stored())
         replay = cast(KeypointReplay, self.replay)
         replay.describe_all(self._describe_frames)
-        frames = self._obs.unflatten(1, (replay.frame_stack, replay.channels)).flatten(0, 1)
-        self._described = self._describe_frames(frames).unflatten(0, (self.num_envs, replay.frame_stack))
+        self._known, ended = replay.newest()
+        self._begin(ended, self._obs)
         self.keypoint_updates_done += 1
 
     def _stored(self) -> Tensor:
@@ -128,8 +128,8 @@ class KeypointRollouts(ReplayDataModule):
         return self.describer.describe(frames.to(self.agent.device)).to(self._obs.device)
 
     def _seen(self) -> Tensor:
-        """Descriptions (N, T, D) of the last frames."""
-        return self._described
+        """What is known (N, T, D + A) of the last frames."""
+        return self._known
 
     def _transition(self, action: Tensor, step: Step) -> dict[str, Tensor]:
         """What happened, with descriptions; before there are keypoints, with zeros in their place."""
@@ -139,22 +139,33 @@ class KeypointRollouts(ReplayDataModule):
             blank = torch.zeros(self.num_envs, replay.description_dim)
             return {**kept, "description": blank, "next_description": blank}
         described = self._describe_frames(step.next_obs[:, -replay.channels :])
-        before = self._described[:, -1]
-        self._described = torch.cat([self._described[:, 1:], described[:, None]], dim=1)
-        ended = step.terminated | step.truncated
-        if ended.any():
-            first = self._describe_frames(step.obs[ended][:, -replay.channels :])
-            self._described[ended] = first[:, None].expand(-1, replay.frame_stack, -1)
+        before = self._known[:, -1, : replay.description_dim]
+        self._known = torch.cat([self._known[:, 1:], torch.cat([described, action], dim=1)[:, None]], dim=1)
+        self._known[:, 0, replay.description_dim :] = 0.0
+        self._begin(step.terminated | step.truncated, step.obs)
         return {**kept, "description": before, "next_description": described}
+
+    def _begin(self, ended: Tensor, obs: Tensor) -> None:
+        """Know nothing but the first frame where an episode begins.
+
+        Args:
+            ended: bool (N,), where the one before ended.
+            obs: stacks (N, T C, H, W).
+        """
+        if ended.any():
+            replay = cast(KeypointReplay, self.replay)
+            self._known[ended] = 0.0
+            first = self._describe_frames(obs[ended][:, -replay.channels :])
+            self._known[ended, :, : replay.description_dim] = first[:, None]
 
     # Resuming.
 
     def state_dict(self) -> dict[str, Any]:
-        """What `ReplayDataModule` saves, how far the keypoints are, and the descriptions that are acted on."""
+        """What `ReplayDataModule` saves, how far the keypoints are, and what is known of the last frames."""
         saved = super().state_dict()
         if saved:
             saved["keypoint_updates_done"] = self.keypoint_updates_done
-            saved["described"] = self._described.cpu().clone()
+            saved["known"] = self._known.cpu().clone()
         return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -162,4 +173,4 @@ class KeypointRollouts(ReplayDataModule):
         super().load_state_dict(state_dict)
         if state_dict:
             self.keypoint_updates_done = state_dict["keypoint_updates_done"]
-            self._described = state_dict["described"].to(self._obs.device)
+            self._known = state_dict["known"].to(self._obs.device)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from handgen.keypoints.module import IMM
 from handgen.pixels.keypoint_state import KeypointState
@@ -22,13 +23,13 @@ class SACIMM(SAC):
     """SAC on the keypoints that IMM finds in single frames.
 
     KeyNet (Jakab et al. 2018, arXiv:1806.07823) is learnt first, from the frames of the random decisions, and then
-    stands still; the agent's state is where its points are and how they moved (`KeypointState`). So stored experience
-    stays true, and a batch costs no pass through the network. Why each of this differs from agents that learn
-    keypoints and control at once is measured in docs/pixels.md.
+    stands still; the agent's state is where its points are, how they moved and what it did (`KeypointState`). So
+    stored experience stays true, and a batch costs no pass through the network. Why each of this differs from agents
+    that learn keypoints and control at once is measured in docs/pixels.md.
 
     Two kinds of batches come from :class:`handgen.datamodules.keypoint_rollouts.KeypointRollouts`: frames ``image``
-    float (B, 3, H, W) in [0, 1], for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions
-    (B, T, D) as ``obs`` and ``next_obs``.
+    float (B, 3, H, W) in [0, 1], for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions and
+    actions (B, T, D + A) as ``obs`` and ``next_obs``.
 
     Args:
         action_dim: number of actions A.
@@ -36,6 +37,7 @@ class SACIMM(SAC):
         frame_stack: frames T in an observation.
         imm: settings of :class:`handgen.keypoints.module.IMM`.
         motion_scale: factor of the differences between frames.
+        see_actions: let the agent see what it did between the frames.
         kwargs: those of :class:`handgen.sac.SAC`.
     """
 
@@ -49,16 +51,17 @@ class SACIMM(SAC):
         frame_stack: int = 3,
         imm: dict[str, Any] | None = None,
         motion_scale: float = 3.0,
+        see_actions: bool = True,
         **kwargs: Any,
     ) -> None:
         model = IMM(image_size=image_size, **(imm or {}))
         size = 2 * int(model.hparams["keypoints"])
-        super().__init__(
-            obs_dim=0, action_dim=action_dim, encoder=KeypointState(frame_stack, size, motion_scale), **kwargs
-        )
+        state = KeypointState(frame_stack, size, action_dim if see_actions else 0, motion_scale)
+        super().__init__(obs_dim=0, action_dim=action_dim, encoder=state, **kwargs)
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.imm = model
         self.description_dim = size
+        self.past_actions = frame_stack - 1
         self.register_buffer("description_mean", torch.zeros(size))
         self.register_buffer("description_deviation", torch.ones(size))
 
@@ -94,19 +97,21 @@ class SACIMM(SAC):
         return (self.keypoints(frames).flatten(1) - self.description_mean) / self.description_deviation
 
     @torch.no_grad()
-    def act(self, obs: Tensor, deterministic: bool = False) -> Tensor:
+    def act(self, obs: Tensor, deterministic: bool = False, past: Tensor | None = None) -> Tensor:
         """Choose actions.
 
         Args:
-            obs: descriptions (N, T, D), or stacks uint8 (N, 3 T, H, W).
+            obs: descriptions and actions (N, T, D + A), or stacks uint8 (N, 3 T, H, W).
             deterministic: take the squashed mean instead of a sample.
+            past: with stacks, the actions between their frames (N, T - 1, A), newest last, 0 before an episode's first.
 
         Returns:
             (N, A) in [-1, 1].
         """
-        if obs.dtype == torch.uint8:
+        if past is not None:
             count = self.hparams["frame_stack"]
-            obs = self.describe(obs.unflatten(1, (count, -1)).flatten(0, 1)).unflatten(0, (-1, count))
+            described = self.describe(obs.unflatten(1, (count, -1)).flatten(0, 1)).unflatten(0, (-1, count))
+            obs = torch.cat([described, F.pad(past, (0, 0, 1, 0))], dim=2)
         return super().act(obs, deterministic)
 
     # Training.

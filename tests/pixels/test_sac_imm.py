@@ -48,8 +48,11 @@ def rollouts(**settings: Any) -> KeypointRollouts:
 
 def test_the_state_is_places_and_motions_by_hand() -> None:
     frames = torch.tensor([[[1.0, 0.0], [2.0, 0.5], [4.0, -1.0]]])  # oldest first
-    state = KeypointState(3, 2, motion_scale=10.0)(frames)
-    assert state.tolist() == [[4.0, -1.0, 20.0, -15.0, 10.0, 5.0]]
+    actions = torch.tensor([[[9.0], [0.25], [-0.5]]])  # that led to each frame
+    known = torch.cat([frames, actions], dim=2)
+    places_and_motions = [4.0, -1.0, 20.0, -15.0, 10.0, 5.0]
+    assert KeypointState(3, 2, 1, motion_scale=10.0)(known).tolist() == [[*places_and_motions, -0.5, 0.25]]
+    assert KeypointState(3, 2, 0, motion_scale=10.0)(known).tolist() == [places_and_motions]
 
 
 def describe(frames: Tensor) -> Tensor:
@@ -77,8 +80,35 @@ def test_drawn_descriptions_are_those_of_the_drawn_frames(n_step: int) -> None:
         frames, described = (buffer.sample(200, torch.Generator().manual_seed(1)) for buffer in (plain, replay))
         for name in ("obs", "next_obs"):
             expected = describe(frames[name].unflatten(1, (2, 3)).flatten(0, 1)).unflatten(0, (200, 2))
-            assert torch.equal(described[name], expected), name
+            assert torch.equal(described[name][..., :2], expected), name
         assert torch.equal(frames["reward"], described["reward"])
+
+
+def test_drawn_actions_are_those_that_led_to_the_frames() -> None:
+    replay = KeypointReplay(1, 20, 2, (3, 1, 1), 1, frame_stack=3)
+    stacks, time, recorded = torch.zeros(2, 3, 1, 1, dtype=torch.uint8), 0, {}
+    history = [[0.0, 0.0], [0.0, 0.0]]  # actions between the last three frames, of each environment
+    for time in range(1, 24):
+        action = torch.tensor([[float(time)], [-float(time)]])
+        next_obs = torch.cat([stacks[:, 1:], torch.full((2, 1, 1, 1), time, dtype=torch.uint8)], dim=1)
+        ended = torch.tensor([time % 4 == 0, time % 7 == 0])
+        before = [list(past) for past in history]
+        history = [[past[1], float(a)] for past, a in zip(history, action[:, 0], strict=True)]
+        for env in range(2):
+            recorded[float(action[env])] = (before[env], history[env])
+        kept = {"obs": stacks, "action": action, "reward": torch.zeros(2), "next_obs": next_obs}
+        kept |= {"terminated": torch.zeros(2, dtype=torch.bool), "truncated": ended}
+        replay.add({**kept, "description": torch.zeros(2, 1), "next_description": torch.zeros(2, 1)})
+        stacks = torch.where(ended[:, None, None, None], torch.full_like(next_obs, time), next_obs)
+        history = [[0.0, 0.0] if end else past for end, past in zip(ended, history, strict=True)]
+    newest, which = replay.newest()
+    assert newest[:, :, 1].tolist() == [[0.0, *recorded[sign * 23.0][1]] for sign in (1.0, -1.0)]
+    assert which.tolist() == [False, False]
+    batch = replay.sample(100, torch.Generator().manual_seed(0))
+    for row in range(100):
+        obs, next_obs = recorded[float(batch["action"][row])]
+        assert batch["obs"][row, :, 1].tolist() == [0.0, *obs]
+        assert batch["next_obs"][row, :, 1].tolist() == [0.0, *next_obs]
 
 
 def run(folder: Path, epochs: int, checkpoint: Path | None = None) -> tuple[SACIMM, KeypointRollouts, dict[str, Any]]:
@@ -123,7 +153,9 @@ def test_stacks_and_their_descriptions_give_the_same_action() -> None:
     module = agent()
     stacks = torch.randint(0, 256, (3, 6, SIZE, SIZE), dtype=torch.uint8)
     described = module.describe(stacks.unflatten(1, (2, 3)).flatten(0, 1)).unflatten(0, (3, 2))
-    assert torch.allclose(module.act(stacks, deterministic=True), module.act(described, deterministic=True))
+    past = torch.tensor([[[0.0]], [[0.5]], [[-1.0]]])
+    known = torch.cat([described, torch.stack([torch.zeros(3, 1), past[:, 0]], dim=1)], dim=2)
+    assert torch.allclose(module.act(stacks, deterministic=True, past=past), module.act(known, deterministic=True))
 
 
 def test_a_trainer_that_would_not_notice_the_longer_epoch_is_refused(tmp_path: Path) -> None:
