@@ -2,8 +2,9 @@
 
 Both have the published networks, batches of stacks, delays and rates, in float32. The reference does what the published
 code does, in its order and with its optimisers (Yarats et al. 2021, arXiv:1910.01741): separate passes through the
-convolutions for critics, actor and autoencoder, one critic after the other, target weights one tensor at a time.
-Batches are ready-made; acting and replay are left out. Runs alternate in one process, and medians are compared.
+convolutions for critics, actor and autoencoder, images channel by channel, one critic after the other, target weights
+one tensor at a time. Batches are ready-made; acting and replay are left out. Runs alternate in one process, and medians
+are compared.
 """
 
 from __future__ import annotations
@@ -22,14 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from handgen.bench.vae_step import StepClock
-from handgen.pixels.autoencoder import (
-    PUBLISHED_STRIDES,
-    ConvEncoder,
-    Decoder,
-    LatentTrunk,
-    autoencoder_loss,
-    reconstruction_target,
-)
+from handgen.pixels.autoencoder import PUBLISHED_STRIDES, ConvEncoder, Decoder, LatentTrunk
 from handgen.pixels.module import PixelSAC
 from handgen.results import Record
 from handgen.sac.networks import Actor, mlp
@@ -48,6 +42,34 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+class PlainEncoder(nn.Module):
+    """The published convolutions, channel by channel as torch has them by default."""
+
+    def __init__(self, encoder: ConvEncoder) -> None:
+        super().__init__()
+        self.layers = encoder.layers.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Stacks uint8 (B, 9, H, W) to features (B, F)."""
+        features: Tensor = self.layers(obs.float() / 255.0).flatten(1)
+        return features
+
+
+class PlainDecoder(nn.Module):
+    """The published decoder, in the same way."""
+
+    def __init__(self, encoder: ConvEncoder) -> None:
+        super().__init__()
+        decoder = Decoder(encoder, 9, 50, PUBLISHED_STRIDES)
+        self.linear, self.map_shape = decoder.linear, decoder.map_shape
+        self.layers = decoder.layers.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(B, 50) to stacks (B, 9, H, W)."""
+        stacks: Tensor = self.layers(torch.relu(self.linear(latent)).unflatten(1, self.map_shape))
+        return stacks
+
+
 class PlainSACAE(nn.Module):
     """The published update, written as plainly as it can be.
 
@@ -58,14 +80,13 @@ class PlainSACAE(nn.Module):
 
     def __init__(self, image_size: int, hidden: int) -> None:
         super().__init__()
-        self.encoder = ConvEncoder(9, image_size).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        size = self.encoder.feature_dim
+        convolutions = ConvEncoder(9, image_size)
+        self.encoder, size = PlainEncoder(convolutions), convolutions.feature_dim
         self.critic = nn.ModuleDict(
             {"trunk": LatentTrunk(size), "q1": mlp([51, hidden, hidden, 1]), "q2": mlp([51, hidden, hidden, 1])}
         )
         self.actor = Actor(50, 1, (hidden, hidden), SETTINGS["log_std_bounds"], LatentTrunk(size))
-        decoder = Decoder(self.encoder, 9, 50, PUBLISHED_STRIDES)
-        self.decoder = decoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.decoder = PlainDecoder(convolutions)
         self.target_encoder, self.target_critic = copy.deepcopy(self.encoder), copy.deepcopy(self.critic)
         self.log_alpha = nn.Parameter(torch.tensor(SETTINGS["initial_temperature"]).log())
         lr, shared = SETTINGS["lr"], list(self.encoder.parameters())
@@ -101,8 +122,9 @@ class PlainSACAE(nn.Module):
             for name in ("q1", "q2"):
                 self._follow(self.target_critic[name], self.critic[name], SETTINGS["tau"])
         latent = self.critic["trunk"](self.encoder(obs))
-        wanted = reconstruction_target(obs, torch.rand(obs.shape))
-        loss = autoencoder_loss(self.decoder(latent), wanted, latent)
+        wanted = torch.floor(obs.float() / 8.0) / 32.0
+        wanted = wanted + torch.rand_like(wanted) / 32.0 - 0.5
+        loss = F.mse_loss(self.decoder(latent), wanted) + 1e-6 * (0.5 * latent.square().sum(1)).mean()
         _step(self.encoder_optimiser, self.decoder_optimiser, loss=loss)
 
     @staticmethod
@@ -170,7 +192,7 @@ def seconds_of_ours(batch: Batch, updates: int, image_size: int, hidden: int) ->
         enable_model_summary=False,
         callbacks=[clock],
     )
-    module = PixelSAC(action_dim=1, image_size=image_size, hidden_dims=(hidden, hidden), **SETTINGS)
+    module = PixelSAC(action_dim=1, image_size=image_size, hidden_dims=(hidden, hidden), compute="float32", **SETTINGS)
     trainer.fit(module, Ready(batch, updates + 2))
     return clock.last - clock.first
 

@@ -101,6 +101,7 @@ class PixelSAC(AuxiliarySAC):
             **kwargs,
         )
         self.save_hyperparameters(ignore=["encoder", "trunk"])
+        self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
         self.decoder = Decoder(convolutions, channels, latent_dim, strides) if convolutions is not None else None
         self.imm = model
         if model is not None and model.needs_background:

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from handgen.keypoints.module import IMM
-from handgen.pixels.keypoint_state import KeypointState
+from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images
 from handgen.sac import SAC
 
 Batch = dict[str, Any]
 KEYPOINT_CLIP = 1.0
-SMALLEST_DEVIATION = 0.03
-"""Points that move less, in [-1, 1] units, are not blown up to unit size: what they show is noise."""
+BATCH = 256
+SHIFTS = ((1, 0), (0, 1), (-1, 0), (0, -1))
+"""Pixels by which frames are shifted to see how well their points follow."""
 
 
 class SACIMM(SAC):
@@ -38,11 +39,13 @@ class SACIMM(SAC):
         imm: settings of :class:`handgen.keypoints.module.IMM`.
         motion_scale: factor of the differences between frames.
         see_actions: let the agent see what it did between the frames.
+        smallest_reliability: signal to noise below which a direction in the space of all coordinates is left out of
+            the descriptions (`reliable_directions`).
         kwargs: those of :class:`handgen.sac.SAC`.
     """
 
     description_mean: Tensor
-    description_deviation: Tensor
+    description_map: Tensor
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class SACIMM(SAC):
         imm: dict[str, Any] | None = None,
         motion_scale: float = 3.0,
         see_actions: bool = True,
+        smallest_reliability: float = 5.0,
         **kwargs: Any,
     ) -> None:
         model = IMM(image_size=image_size, **(imm or {}))
@@ -59,11 +63,12 @@ class SACIMM(SAC):
         state = KeypointState(frame_stack, size, action_dim if see_actions else 0, motion_scale)
         super().__init__(obs_dim=0, action_dim=action_dim, encoder=state, **kwargs)
         self.save_hyperparameters(ignore=["encoder", "trunk"])
+        self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
         self.imm = model
         self.description_dim = size
         self.past_actions = frame_stack - 1
         self.register_buffer("description_mean", torch.zeros(size))
-        self.register_buffer("description_deviation", torch.ones(size))
+        self.register_buffer("description_map", torch.eye(size))
 
     # Seeing.
 
@@ -75,12 +80,25 @@ class SACIMM(SAC):
 
     @torch.no_grad()
     def settle(self, frames: Tensor) -> None:
-        """Take the units of the descriptions from frames, uint8 (N, 3, H, W), when the keypoints have been learnt."""
-        self.description_mean.zero_()
-        self.description_deviation.fill_(1.0)
-        described = torch.cat([self.describe(part.to(self.device)) for part in frames.split(256)])
-        self.description_mean.copy_(described.mean(0))
-        self.description_deviation.copy_(described.std(0).clamp(min=SMALLEST_DEVIATION))
+        """Choose what of the keypoints is told, from frames uint8 (N, 3, H, W), when these have been learnt."""
+        points = torch.cat([self._points(part.to(self.device)) for part in frames.split(BATCH)])
+        shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
+        self.description_mean.copy_(points.mean(0))
+        directions, reliability = reliable_directions(points, shifted - points)
+        self.description_map.copy_(directions * (reliability >= self.hparams["smallest_reliability"]))
+
+    def _points(self, frames: Tensor) -> Tensor:
+        """Coordinates (N, 2 K) of the keypoints of frames."""
+        return self.keypoints(frames).flatten(1)
+
+    def _shifted_points(self, frames: Tensor) -> Tensor:
+        """Coordinates (S, N, 2 K) found in frames that are shifted, shifted back."""
+        found = []
+        for right, down in SHIFTS:
+            shifted = shift_images(frames, right, down)
+            offset = 2.0 * torch.tensor([right, down], device=frames.device) / frames.shape[-1]
+            found.append((self.keypoints(shifted) - offset).flatten(1))
+        return torch.stack(found)
 
     @torch.no_grad()
     def keypoints(self, obs: Tensor) -> Tensor:
@@ -93,8 +111,8 @@ class SACIMM(SAC):
 
     @torch.no_grad()
     def describe(self, frames: Tensor) -> Tensor:
-        """Standardised keypoints (N, 2 K) of frames, uint8 (N, 3, H, W)."""
-        return (self.keypoints(frames).flatten(1) - self.description_mean) / self.description_deviation
+        """What is told of frames, uint8 (N, 3, H, W): (N, 2 K), the most reliable first, 0 for what is left out."""
+        return (self._points(frames) - self.description_mean) @ self.description_map
 
     @torch.no_grad()
     def act(self, obs: Tensor, deterministic: bool = False, past: Tensor | None = None) -> Tensor:

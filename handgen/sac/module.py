@@ -82,6 +82,7 @@ class SAC(LightningModule):
         temperature_step: ``log`` or ``additive``.
         temperature_sign: ``correct`` or ``printed``.
         critics: number of critics.
+        critic_layer_norm: normalise the critics' hidden layers, for several updates a decision.
     """
 
     env_steps: Tensor
@@ -117,6 +118,7 @@ class SAC(LightningModule):
         temperature_step: TemperatureStep | None = None,
         temperature_sign: Sign | None = None,
         critics: int | None = None,
+        critic_layer_norm: bool = False,
     ) -> None:
         super().__init__()
         check_ranges(
@@ -147,7 +149,7 @@ class SAC(LightningModule):
             value.requires_grad_(False)  # no gradient can reach it: losses.value_loss_kl
         self.online = ValueNetworks(
             encoder if encoder is not None else nn.Identity(),
-            Critics(features, action_dim, hidden_dims, self.equations.critics),
+            Critics(features, action_dim, hidden_dims, self.equations.critics, critic_layer_norm),
             value,
             critics_own,
         )

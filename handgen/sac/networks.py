@@ -137,14 +137,21 @@ class Critics(nn.Module):
         action_dim: number of actions A.
         hidden_dims: hidden units of each layer of each critic.
         members: C.
+        layer_norm: normalise each hidden layer before its ReLU, which keeps values bounded off the data when there are
+            many updates for each decision (Hiraoka et al. 2022, arXiv:2110.02034; Ball et al. 2023, arXiv:2302.02948).
     """
 
     def __init__(
-        self, feature_dim: int, action_dim: int, hidden_dims: Sequence[int] = (256, 256), members: int = 2
+        self,
+        feature_dim: int,
+        action_dim: int,
+        hidden_dims: Sequence[int] = (256, 256),
+        members: int = 2,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         sizes = [feature_dim + action_dim, *hidden_dims, 1]
-        self.members = members
+        self.members, self.layer_norm = members, layer_norm
         self.layers = nn.ModuleList(EnsembleLinear(members, inputs, outputs) for inputs, outputs in pairwise(sizes))
 
     def forward(self, features: Tensor, action: Tensor, frozen: bool = False) -> Tensor:
@@ -160,7 +167,10 @@ class Critics(nn.Module):
         """
         x = torch.cat([features, action], dim=-1).expand(self.members, -1, -1)
         for layer in self.layers[:-1]:
-            x = layer(x, frozen).relu_()  # in place: the product is not needed again, and memory is what is slow
+            x = layer(x, frozen)
+            if self.layer_norm:
+                x = F.layer_norm(x, x.shape[-1:])
+            x = x.relu_()  # in place: the product is not needed again, and memory is what is slow
         q: Tensor = self.layers[-1](x, frozen)
         return q.squeeze(-1)
 

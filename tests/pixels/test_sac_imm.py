@@ -158,6 +158,12 @@ def test_stacks_and_their_descriptions_give_the_same_action() -> None:
     assert torch.allclose(module.act(stacks, deterministic=True, past=past), module.act(known, deterministic=True))
 
 
+def test_a_checkpoint_makes_the_agent_again(tmp_path: Path) -> None:
+    module = run(tmp_path, 1)[0]
+    loaded = SACIMM.load_from_checkpoint(next(tmp_path.glob("*.ckpt")), weights_only=True)
+    assert {**loaded.hparams} == {**module.hparams}
+
+
 def test_a_trainer_that_would_not_notice_the_longer_epoch_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="reload_dataloaders_every_n_epochs=1"):
         make_trainer(tmp_path).fit(agent(), rollouts())
