@@ -1,4 +1,4 @@
-"""A replay of images whose observations are what a keypoint network says of each frame, and what led to it."""
+"""A replay of images whose observations are what a keypoint network says of them, and what the agent did."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from handgen.datamodules.replay_buffer import Kind
 
 BATCH = 256
 Describe = Callable[[Tensor], Tensor]
-"""Frames uint8 (N, C, H, W) to descriptions (N, D)."""
+"""Frames, or stacks of them, uint8 (N, S C, H, W) to descriptions (N, D)."""
 
 
 class KeypointReplay(FrameReplay):
@@ -27,13 +27,15 @@ class KeypointReplay(FrameReplay):
 
     Args:
         description_dim: numbers D of a description.
+        described_frames: newest frames S that a description is made of; T is ``frame_stack - S + 1``.
         args: those of `FrameReplay`.
         kwargs: those of `FrameReplay`.
     """
 
-    def __init__(self, description_dim: int, *args: Any, **kwargs: Any) -> None:
-        self.description_dim = description_dim
+    def __init__(self, description_dim: int, described_frames: int, *args: Any, **kwargs: Any) -> None:
+        self.description_dim, self.described_frames = description_dim, described_frames
         super().__init__(*args, **kwargs)
+        self.descriptions = self.frame_stack - described_frames + 1
         self.following_descriptions: dict[int, Tensor] = {}
 
     def _seen(self, obs_shape: tuple[int, ...]) -> dict[str, Kind]:
@@ -44,7 +46,7 @@ class KeypointReplay(FrameReplay):
         """Store one step of all environments.
 
         Args:
-            transition: as in `FrameReplay.add`, and ``description`` and ``next_description`` (N, D) of the newest
+            transition: as in `FrameReplay.add`, and ``description`` and ``next_description`` (N, D) of the newest S
                 frames of ``obs`` and ``next_obs``.
         """
         row = self.head
@@ -56,13 +58,13 @@ class KeypointReplay(FrameReplay):
 
     def _obs(self, flat: Tensor) -> Tensor:
         """What is known (B, T, D + A) of the frames whose stacks end in these rows."""
-        back = torch.arange(self.frame_stack - 1, -1, -1, device=flat.device)
+        back = torch.arange(self.descriptions - 1, -1, -1, device=flat.device)
         described = self._take("description", self._earlier(flat, back))
         return torch.cat([described, self._actions_before(flat, back)], dim=2)
 
     def _next_obs(self, flat: Tensor) -> Tensor:
         """What is known (B, T, D + A) of the frames whose stacks end in the frame after these rows."""
-        back = torch.arange(self.frame_stack - 2, -2, -1, device=flat.device)
+        back = torch.arange(self.descriptions - 2, -2, -1, device=flat.device)
         described = self._take("description", self._earlier(flat, back))
         for place, index in enumerate(flat.tolist()):
             if index in self.following_descriptions:
@@ -88,10 +90,12 @@ class KeypointReplay(FrameReplay):
         Args:
             describe: the network as it is now.
         """
-        frames, described = (self.columns[name][: self.filled].flatten(0, 1) for name in ("frame", "description"))
-        for start in range(0, len(frames), BATCH):
-            described[start : start + BATCH] = describe(frames[start : start + BATCH])
-        self.following_descriptions = {index: describe(frame[None])[0] for index, frame in self.following.items()}
+        channels, described = self.described_frames * self.channels, self.columns["description"].flatten(0, 1)
+        for flat in torch.arange(self.filled * self.num_envs, device=described.device).split(BATCH):
+            described[flat] = describe(super()._obs(flat)[:, -channels:])
+        last = torch.tensor(list(self.following), device=described.device)
+        following = describe(super()._next_obs(last)[:, -channels:])
+        self.following_descriptions = dict(zip(self.following, following, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """What `FrameReplay` saves, and the descriptions beside the ring."""

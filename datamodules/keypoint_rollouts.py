@@ -20,24 +20,26 @@ class KeypointAgent(Agent, Protocol):
     """What this source asks of the method, beside acting on what is known of frames (N, T, D + A)."""
 
     description_dim: int
+    described_frames: int
 
     def look(self, frames: Tensor) -> None:
-        """See frames, uint8 (N, C, H, W), before the first update of the keypoints."""
+        """See frames, uint8 (N, S C, H, W), before the first update of the keypoints."""
 
     def settle(self, frames: Tensor) -> None:
-        """Take the units of the descriptions from frames, when the keypoints have been learnt."""
+        """Choose what is told of frames, when the keypoints have been learnt."""
 
     def describe(self, frames: Tensor) -> Tensor:
-        """Frames uint8 (N, C, H, W) to descriptions (N, D)."""
+        """Frames uint8 (N, S C, H, W), S of them at a time, to descriptions (N, D)."""
 
 
 class KeypointRollouts(ReplayDataModule):
     """An environment, its frames, and their descriptions by the method's keypoint network; resuming is exact.
 
-    After the random decisions come ``keypoint_updates`` batches of single frames, ``image`` float (B, C, H, W) in
-    [0, 1], from which the method learns its keypoints; then every stored frame is described, and transitions are drawn
-    whose ``obs`` and ``next_obs`` are descriptions and actions (B, T, D + A), as `KeypointReplay` tells. The first
-    epoch is so much longer, which Lightning notices only with ``trainer.reload_dataloaders_every_n_epochs: 1``.
+    After the random decisions come ``keypoint_updates`` batches of frames, ``image`` float (B, S C, H, W) in [0, 1] (S
+    is 1, or the frames of a stack, as the method likes), from which the method learns its keypoints; then every stored
+    frame is described, and transitions are drawn whose ``obs`` and ``next_obs`` are descriptions and actions
+    (B, T, D + A), as `KeypointReplay` tells. The first epoch is so much longer, which Lightning notices only with
+    ``trainer.reload_dataloaders_every_n_epochs: 1``.
 
     Args:
         keypoint_updates: updates of the keypoints alone.
@@ -70,6 +72,7 @@ class KeypointRollouts(ReplayDataModule):
         """An empty replay of frames and their descriptions."""
         return KeypointReplay(
             self.describer.description_dim,
+            self.describer.described_frames,
             self.replay_capacity_transitions,
             envs.num_envs,
             envs.obs_shape,
@@ -107,7 +110,8 @@ class KeypointRollouts(ReplayDataModule):
             self._warm_up()
             self.describer.look(self._stored())
         self.keypoint_updates_done += 1
-        frames = cast(FrameReplay, self.replay).sample_frames(self.keypoint_batch_size, self.generator)
+        replay = cast(FrameReplay, self.replay)
+        frames = replay.sample_frames(self.keypoint_batch_size, self.generator, self.describer.described_frames)
         return {"image": frames.float() / 255.0, "env_steps": self.env_steps}
 
     def _describe(self) -> None:
@@ -120,12 +124,15 @@ class KeypointRollouts(ReplayDataModule):
         self.keypoint_updates_done += 1
 
     def _stored(self) -> Tensor:
-        """All frames in the replay, uint8 (N, C, H, W)."""
-        return cast(FrameReplay, self.replay).frames(torch.arange(len(self.replay)))
+        """All frames in the replay, uint8 (N, S C, H, W)."""
+        indices = torch.arange(len(self.replay), device=self._obs.device)
+        return cast(FrameReplay, self.replay).frames(indices, self.describer.described_frames)
 
-    def _describe_frames(self, frames: Tensor) -> Tensor:
-        """Descriptions (N, D), where the replay lives."""
-        return self.describer.describe(frames.to(self.agent.device)).to(self._obs.device)
+    def _describe_frames(self, obs: Tensor) -> Tensor:
+        """Descriptions (N, D) of the newest frames of stacks, where the replay lives."""
+        replay = cast(FrameReplay, self.replay)
+        newest = obs[:, -self.describer.described_frames * replay.channels :]
+        return self.describer.describe(newest.to(self.agent.device)).to(self._obs.device)
 
     def _seen(self) -> Tensor:
         """What is known (N, T, D + A) of the last frames."""
@@ -138,7 +145,7 @@ class KeypointRollouts(ReplayDataModule):
         if self.keypoint_updates_done <= self.keypoint_updates:
             blank = torch.zeros(self.num_envs, replay.description_dim)
             return {**kept, "description": blank, "next_description": blank}
-        described = self._describe_frames(step.next_obs[:, -replay.channels :])
+        described = self._describe_frames(step.next_obs)
         before = self._known[:, -1, : replay.description_dim]
         self._known = torch.cat([self._known[:, 1:], torch.cat([described, action], dim=1)[:, None]], dim=1)
         self._known[:, 0, replay.description_dim :] = 0.0
@@ -155,8 +162,7 @@ class KeypointRollouts(ReplayDataModule):
         if ended.any():
             replay = cast(KeypointReplay, self.replay)
             self._known[ended] = 0.0
-            first = self._describe_frames(obs[ended][:, -replay.channels :])
-            self._known[ended, :, : replay.description_dim] = first[:, None]
+            self._known[ended, :, : replay.description_dim] = self._describe_frames(obs[ended])[:, None]
 
     # Resuming.
 

@@ -124,35 +124,40 @@ class FrameReplay(ReplayBuffer):
         rows = flat[:, None] // self.num_envs - torch.minimum(back, self._take("before", flat)[:, None])
         return rows % self.rows * self.num_envs + flat[:, None] % self.num_envs
 
-    def frames(self, indices: Tensor) -> Tensor:
-        """Single frames, those of the oldest transitions first; last frames of episodes are not among them.
+    def frames(self, indices: Tensor, stacked: int = 1) -> Tensor:
+        """Frames, those of the oldest transitions first; last frames of episodes are not among them.
 
         Args:
             indices: (K,) in [0, len(self)); index i is environment i % N at the time i // N.
+            stacked: frames S up to that time, 1 to ``frame_stack``, the oldest there is repeated.
 
         Returns:
-            uint8 (K, C, H, W).
+            uint8 (K, S C, H, W).
         """
-        oldest = self.head - self.filled
-        rows = (oldest + indices // self.num_envs) % self.rows
-        return self._take("frame", rows * self.num_envs + indices % self.num_envs)
+        age = indices // self.num_envs
+        rows = (self.head - self.filled + age) % self.rows
+        back = torch.minimum(torch.arange(stacked - 1, -1, -1, device=indices.device), age[:, None])
+        flat = rows * self.num_envs + indices % self.num_envs
+        return self._take("frame", self._earlier(flat, back)).flatten(1, 2)
 
-    def sample_frames(self, count: int, generator: torch.Generator) -> Tensor:
-        """Single frames drawn uniformly, with replacement.
+    def sample_frames(self, count: int, generator: torch.Generator, stacked: int = 1) -> Tensor:
+        """Frames drawn uniformly, with replacement.
 
         Args:
             count: K.
             generator: of the draws, on the buffer's device.
+            stacked: frames S of each.
 
         Returns:
-            uint8 (K, C, H, W).
+            uint8 (K, S C, H, W).
 
         Raises:
             UserError: if nothing is stored yet.
         """
         if not self.filled:
             raise UserError("the replay holds no frames yet: raise warmup_decisions")
-        return self.frames(torch.randint(len(self), (count,), generator=generator, device=generator.device))
+        indices = torch.randint(len(self), (count,), generator=generator, device=generator.device)
+        return self.frames(indices, stacked)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows written so far and the frames beside them, as tensors and plain numbers."""

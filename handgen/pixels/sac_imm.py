@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from handgen.errors import UserError
 from handgen.keypoints.module import IMM
 from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images
 from handgen.sac import SAC
@@ -29,13 +30,14 @@ class SACIMM(SAC):
     that learn keypoints and control at once is measured in docs/pixels.md.
 
     Two kinds of batches come from :class:`handgen.datamodules.keypoint_rollouts.KeypointRollouts`: frames ``image``
-    float (B, 3, H, W) in [0, 1], for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions and
+    float (B, 3 S, H, W) in [0, 1], for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions and
     actions (B, T, D + A) as ``obs`` and ``next_obs``.
 
     Args:
         action_dim: number of actions A.
         image_size: height and width of a frame.
-        frame_stack: frames T in an observation.
+        frame_stack: frames in an observation.
+        described_frames: frames S that one set of keypoints is found in: 1, or all, as in the original.
         imm: settings of :class:`handgen.keypoints.module.IMM`.
         motion_scale: factor of the differences between frames.
         see_actions: let the agent see what it did between the frames.
@@ -52,21 +54,25 @@ class SACIMM(SAC):
         action_dim: int,
         image_size: int = 84,
         frame_stack: int = 3,
+        described_frames: int = 1,
         imm: dict[str, Any] | None = None,
         motion_scale: float = 3.0,
         see_actions: bool = True,
         smallest_reliability: float = 5.0,
         **kwargs: Any,
     ) -> None:
-        model = IMM(image_size=image_size, **(imm or {}))
+        if not 1 <= described_frames <= frame_stack:
+            raise UserError(f"described_frames={described_frames}: one set of keypoints for 1 to {frame_stack} frames")
+        model = IMM(image_size=image_size, image_channels=3 * described_frames, **(imm or {}))
         size = 2 * int(model.hparams["keypoints"])
-        state = KeypointState(frame_stack, size, action_dim if see_actions else 0, motion_scale)
+        self.descriptions = frame_stack - described_frames + 1
+        state = KeypointState(self.descriptions, size, action_dim if see_actions else 0, motion_scale)
         super().__init__(obs_dim=0, action_dim=action_dim, encoder=state, **kwargs)
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
         self.imm = model
         self.description_dim = size
-        self.past_actions = frame_stack - 1
+        self.described_frames, self.past_actions = described_frames, self.descriptions - 1
         self.register_buffer("description_mean", torch.zeros(size))
         self.register_buffer("description_map", torch.eye(size))
 
@@ -74,13 +80,13 @@ class SACIMM(SAC):
 
     @torch.no_grad()
     def look(self, frames: Tensor) -> None:
-        """Take the background from frames, uint8 (N, 3, H, W), before the keypoints are learnt."""
+        """Take the background from frames, uint8 (N, 3 S, H, W), before the keypoints are learnt."""
         if self.imm.needs_background:
             self.imm.fit_background(frames)
 
     @torch.no_grad()
     def settle(self, frames: Tensor) -> None:
-        """Choose what of the keypoints is told, from frames uint8 (N, 3, H, W), when these have been learnt."""
+        """Choose what of the keypoints is told, from frames uint8 (N, 3 S, H, W), when these have been learnt."""
         points = torch.cat([self._points(part.to(self.device)) for part in frames.split(BATCH)])
         shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
         self.description_mean.copy_(points.mean(0))
@@ -102,16 +108,16 @@ class SACIMM(SAC):
 
     @torch.no_grad()
     def keypoints(self, obs: Tensor) -> Tensor:
-        """Keypoints (N, K, 2) as (x, y) in [-1, 1] of the newest frames of stacks uint8 (N, 3 T, H, W)."""
+        """Keypoints (N, K, 2) as (x, y) in [-1, 1] of the newest S frames of stacks uint8 (N, 3 frame_stack, H, W)."""
         training = self.imm.training
         self.imm.eval()
-        keypoints: Tensor = self.imm(obs[:, -3:].float() / 255.0)
+        keypoints: Tensor = self.imm(obs[:, -3 * self.described_frames :].float() / 255.0)
         self.imm.train(training)
         return keypoints
 
     @torch.no_grad()
     def describe(self, frames: Tensor) -> Tensor:
-        """What is told of frames, uint8 (N, 3, H, W): (N, 2 K), the most reliable first, 0 for what is left out."""
+        """What is told of frames, uint8 (N, 3 S, H, W): (N, 2 K), the most reliable first, 0 for what is left out."""
         return (self._points(frames) - self.description_mean) @ self.description_map
 
     @torch.no_grad()
@@ -119,16 +125,19 @@ class SACIMM(SAC):
         """Choose actions.
 
         Args:
-            obs: descriptions and actions (N, T, D + A), or stacks uint8 (N, 3 T, H, W).
+            obs: descriptions and actions (N, T, D + A), or stacks uint8 (N, 3 frame_stack, H, W).
             deterministic: take the squashed mean instead of a sample.
-            past: with stacks, the actions between their frames (N, T - 1, A), newest last, 0 before an episode's first.
+            past: with stacks, the actions between their descriptions (N, T - 1, A), newest last, 0 before an episode's
+                first; None for an episode's first frame.
 
         Returns:
             (N, A) in [-1, 1].
         """
-        if past is not None:
-            count = self.hparams["frame_stack"]
-            described = self.describe(obs.unflatten(1, (count, -1)).flatten(0, 1)).unflatten(0, (-1, count))
+        if obs.dtype == torch.uint8:
+            if past is None:
+                past = torch.zeros(len(obs), self.past_actions, self.hparams["action_dim"], device=obs.device)
+            windows = obs.unfold(1, 3 * self.described_frames, 3).movedim(-1, 2)  # (N, T, 3 S, H, W)
+            described = self.describe(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
             obs = torch.cat([described, F.pad(past, (0, 0, 1, 0))], dim=2)
         return super().act(obs, deterministic)
 

@@ -17,7 +17,7 @@ from handgen.datamodules.keypoint_replay import KeypointReplay
 from handgen.datamodules.keypoint_rollouts import KeypointRollouts
 from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.errors import UserError
-from handgen.pixels.keypoint_state import KeypointState
+from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images
 from handgen.pixels.sac_imm import SACIMM
 
 IMM: dict[str, Any] = {"keypoints": 2, "width": 4, "equivariance_weight": 0.0}
@@ -55,15 +55,57 @@ def test_the_state_is_places_and_motions_by_hand() -> None:
     assert KeypointState(3, 2, 0, motion_scale=10.0)(known).tolist() == [places_and_motions]
 
 
+def test_reliable_directions_find_the_scene_behind_the_points() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scene = torch.randn(2000, 2, generator=generator)
+    sd = torch.tensor([0.01, 0.04, 0.02, 0.05])  # of the errors of each coordinate
+    mixed = torch.stack([scene[:, 0], scene[:, 0], scene[:, 0] + 0.1 * scene[:, 1], torch.zeros(2000)], dim=1)
+    points = mixed + sd * torch.randn(2000, 4, generator=generator)
+    errors = sd * torch.randn(4, 2000, 4, generator=generator)
+    directions, reliability = reliable_directions(points, errors)
+    told = (points - points.mean(0)) @ directions
+    torch.testing.assert_close(told.T @ told / len(told), torch.eye(4), atol=1e-3, rtol=0.0)
+    seen = torch.corrcoef(torch.cat([told, scene], dim=1).T)[:4, 4:].abs()
+    assert seen[0, 0] > 0.999
+    assert seen[1, 1] > 0.97
+    # Of the whole scene: sqrt(1 + 1 / 0.01^2 + 1 / 0.04^2 + ...) for the first, and nothing but errors in the last two.
+    assert reliability[0] == pytest.approx((1 + 1 / 0.01**2 + 1 / 0.04**2 + 1 / 0.02**2) ** 0.5, rel=0.05)
+    torch.testing.assert_close(reliability[2:], torch.ones(2), atol=0.1, rtol=0.0)
+
+
+def test_a_point_that_jumps_once_stays_reliable() -> None:
+    points = torch.linspace(-1, 1, 500)[:, None]
+    errors = torch.full((1, 500, 1), 0.01)
+    errors[0, 7] = 2.0
+    assert reliable_directions(points, errors)[1].item() == pytest.approx(0.578 / (0.01**2 + 0.1**2 / 500) ** 0.5, 0.02)
+
+
+def test_images_are_shifted_by_whole_pixels() -> None:
+    image = torch.arange(6.0).view(1, 1, 2, 3)
+    assert shift_images(image, 1, 0)[0, 0].tolist() == [[0.0, 0.0, 1.0], [3.0, 3.0, 4.0]]
+    assert shift_images(image, 0, -1)[0, 0].tolist() == [[3.0, 4.0, 5.0], [3.0, 4.0, 5.0]]
+
+
+def test_unreliable_directions_are_not_told() -> None:
+    frames = torch.randint(0, 256, (40, 3, SIZE, SIZE), dtype=torch.uint8)
+    for floor, told in ((0.0, 4), (1e6, 0)):
+        module = agent(smallest_reliability=floor)
+        module.settle(frames)
+        described = module.describe(frames)
+        assert int((described.std(0) > 0).sum()) == told
+        torch.testing.assert_close(described.mean(0), torch.zeros(4), atol=1e-4, rtol=0.0)
+
+
 def describe(frames: Tensor) -> Tensor:
     return torch.stack([frames.float().mean((1, 2, 3)), frames[:, 0, 0].float().argmax(1)], dim=1)
 
 
+@pytest.mark.parametrize("described_frames", [1, 2])
 @pytest.mark.parametrize("n_step", [1, 3])
-def test_drawn_descriptions_are_those_of_the_drawn_frames(n_step: int) -> None:
+def test_drawn_descriptions_are_those_of_the_drawn_frames(n_step: int, described_frames: int) -> None:
     envs = GymEnvs(ENV_ID, 3)
     plain = FrameReplay(60, 3, envs.obs_shape, 1, n_step, frame_stack=2)
-    replay = KeypointReplay(2, 60, 3, envs.obs_shape, 1, n_step, frame_stack=2)
+    replay = KeypointReplay(2, described_frames, 60, 3, envs.obs_shape, 1, n_step, frame_stack=2)
     obs = envs.reset([0, 1, 2])
     for _ in range(31):  # the ring comes round
         action = torch.rand(3, 1) * 2 - 1
@@ -71,7 +113,8 @@ def test_drawn_descriptions_are_those_of_the_drawn_frames(n_step: int) -> None:
         kept = {"obs": obs, "action": action, "reward": step.reward, "next_obs": step.next_obs}
         kept |= {"terminated": step.terminated, "truncated": step.truncated}
         plain.add(kept)
-        replay.add({**kept, "description": describe(obs[:, 3:]), "next_description": describe(step.next_obs[:, 3:])})
+        newest, after = (images[:, -3 * described_frames :] for images in (obs, step.next_obs))
+        replay.add({**kept, "description": describe(newest), "next_description": describe(after)})
         obs = step.obs
     for anew in (False, True):
         if anew:
@@ -79,13 +122,14 @@ def test_drawn_descriptions_are_those_of_the_drawn_frames(n_step: int) -> None:
             replay.describe_all(describe)
         frames, described = (buffer.sample(200, torch.Generator().manual_seed(1)) for buffer in (plain, replay))
         for name in ("obs", "next_obs"):
-            expected = describe(frames[name].unflatten(1, (2, 3)).flatten(0, 1)).unflatten(0, (200, 2))
+            windows = frames[name].unfold(1, 3 * described_frames, 3).movedim(-1, 2)
+            expected = describe(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
             assert torch.equal(described[name][..., :2], expected), name
         assert torch.equal(frames["reward"], described["reward"])
 
 
 def test_drawn_actions_are_those_that_led_to_the_frames() -> None:
-    replay = KeypointReplay(1, 20, 2, (3, 1, 1), 1, frame_stack=3)
+    replay = KeypointReplay(1, 1, 20, 2, (3, 1, 1), 1, frame_stack=3)
     stacks, time, recorded = torch.zeros(2, 3, 1, 1, dtype=torch.uint8), 0, {}
     history = [[0.0, 0.0], [0.0, 0.0]]  # actions between the last three frames, of each environment
     for time in range(1, 24):
@@ -111,8 +155,10 @@ def test_drawn_actions_are_those_that_led_to_the_frames() -> None:
         assert batch["next_obs"][row, :, 1].tolist() == [0.0, *next_obs]
 
 
-def run(folder: Path, epochs: int, checkpoint: Path | None = None) -> tuple[SACIMM, KeypointRollouts, dict[str, Any]]:
-    module, source = agent(), rollouts()
+def run(
+    folder: Path, epochs: int, checkpoint: Path | None = None, **settings: Any
+) -> tuple[SACIMM, KeypointRollouts, dict[str, Any]]:
+    module, source = agent(**settings), rollouts()
     saver = ModelCheckpoint(folder, filename="{step}", every_n_train_steps=3, save_top_k=-1)
     trainer = make_trainer(
         folder,
@@ -142,10 +188,11 @@ def test_keypoints_are_learnt_first_and_then_stand_still(tmp_path: Path) -> None
     torch.testing.assert_close(described, module.describe(frames), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("step", [3, 9, 18])
-def test_resuming_is_exact(step: int, tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", 2)[2]
-    resumed = run(tmp_path / "resumed", 2, tmp_path / "whole" / f"step={step}.ckpt")[2]
+@pytest.mark.parametrize(("step", "described_frames"), [(3, 1), (9, 1), (9, 2), (18, 1)])
+def test_resuming_is_exact(step: int, described_frames: int, tmp_path: Path) -> None:
+    settings = {"described_frames": described_frames}
+    whole = run(tmp_path / "whole", 2, **settings)[2]
+    resumed = run(tmp_path / "resumed", 2, tmp_path / "whole" / f"step={step}.ckpt", **settings)[2]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
@@ -162,6 +209,15 @@ def test_a_checkpoint_makes_the_agent_again(tmp_path: Path) -> None:
     module = run(tmp_path, 1)[0]
     loaded = SACIMM.load_from_checkpoint(next(tmp_path.glob("*.ckpt")), weights_only=True)
     assert {**loaded.hparams} == {**module.hparams}
+
+
+def test_keypoints_of_whole_stacks_have_no_past() -> None:
+    module = agent(described_frames=2)
+    stacks = torch.randint(0, 256, (3, 6, SIZE, SIZE), dtype=torch.uint8)
+    known = torch.cat([module.describe(stacks), torch.zeros(3, 1)], dim=1)[:, None]
+    assert torch.allclose(module(stacks), module.act(known, deterministic=True))
+    with pytest.raises(UserError, match="described_frames=3"):
+        agent(described_frames=3)
 
 
 def test_a_trainer_that_would_not_notice_the_longer_epoch_is_refused(tmp_path: Path) -> None:

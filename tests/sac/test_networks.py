@@ -58,9 +58,10 @@ def test_actions_differ_between_draws_and_repeat_with_the_seed() -> None:
     assert not torch.equal(first, second)
 
 
-def test_critics_equal_separate_networks() -> None:
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_critics_equal_separate_networks(layer_norm: bool) -> None:
     torch.manual_seed(0)
-    critics = Critics(3, 2, (8, 8), members=2)
+    critics = Critics(3, 2, (8, 8), members=2, layer_norm=layer_norm)
     features, action = torch.randn(5, 3), torch.randn(5, 2)
     q = critics(features, action)
     assert q.shape == (2, 5)
@@ -70,8 +71,9 @@ def test_critics_equal_separate_networks() -> None:
             assert isinstance(layer, EnsembleLinear)
             linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[2])
             linear.weight.data, linear.bias.data = layer.weight[member].T, layer.bias[member, 0]
-            layers += [linear, nn.ReLU()]
-        alone = nn.Sequential(*layers[:-1])(torch.cat([features, action], 1))[:, 0]
+            layers += [linear, *([nn.LayerNorm(linear.out_features)] if layer_norm else []), nn.ReLU()]
+        del layers[-2 if layer_norm else -1 :]
+        alone = nn.Sequential(*layers)(torch.cat([features, action], 1))[:, 0]
         torch.testing.assert_close(q[member], alone)
 
 
