@@ -16,6 +16,8 @@ from handgen.sac import SAC
 
 Batch = dict[str, Any]
 KEYPOINT_CLIP = 1.0
+SMALLEST_DEVIATION = 0.03
+"""Coordinates that move less, in [-1, 1] units, are not blown up to unit variance: what they show is noise."""
 BATCH = 256
 SHIFTS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 """Pixels by which frames are shifted to see how well their points follow."""
@@ -42,7 +44,7 @@ class SACIMM(SAC):
         motion_scale: factor of the differences between frames.
         see_actions: let the agent see what it did between the frames.
         smallest_reliability: signal to noise below which a direction in the space of all coordinates is left out of
-            the descriptions (`reliable_directions`).
+            the descriptions (`reliable_directions`); None tells every coordinate by itself.
         kwargs: those of :class:`handgen.sac.SAC`.
     """
 
@@ -58,7 +60,7 @@ class SACIMM(SAC):
         imm: dict[str, Any] | None = None,
         motion_scale: float = 3.0,
         see_actions: bool = True,
-        smallest_reliability: float = 5.0,
+        smallest_reliability: float | None = 5.0,
         **kwargs: Any,
     ) -> None:
         if not 1 <= described_frames <= frame_stack:
@@ -88,8 +90,11 @@ class SACIMM(SAC):
     def settle(self, frames: Tensor) -> None:
         """Choose what of the keypoints is told, from frames uint8 (N, 3 S, H, W), when these have been learnt."""
         points = torch.cat([self._points(part.to(self.device)) for part in frames.split(BATCH)])
-        shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
         self.description_mean.copy_(points.mean(0))
+        if self.hparams["smallest_reliability"] is None:
+            self.description_map.copy_(torch.diag(1.0 / points.std(0).clamp(min=SMALLEST_DEVIATION)))
+            return
+        shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
         directions, reliability = reliable_directions(points, shifted - points)
         self.description_map.copy_(directions * (reliability >= self.hparams["smallest_reliability"]))
 
@@ -117,7 +122,7 @@ class SACIMM(SAC):
 
     @torch.no_grad()
     def describe(self, frames: Tensor) -> Tensor:
-        """What is told of frames, uint8 (N, 3 S, H, W): (N, 2 K), the most reliable first, 0 for what is left out."""
+        """What is told of frames, uint8 (N, 3 S, H, W): (N, 2 K), of unit variance, 0 for what is left out."""
         return (self._points(frames) - self.description_mean) @ self.description_map
 
     @torch.no_grad()

@@ -88,7 +88,7 @@ def test_images_are_shifted_by_whole_pixels() -> None:
 
 def test_unreliable_directions_are_not_told() -> None:
     frames = torch.randint(0, 256, (40, 3, SIZE, SIZE), dtype=torch.uint8)
-    for floor, told in ((0.0, 4), (1e6, 0)):
+    for floor, told in ((0.0, 4), (1e6, 0), (None, 4)):
         module = agent(smallest_reliability=floor)
         module.settle(frames)
         described = module.describe(frames)
