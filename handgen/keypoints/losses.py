@@ -9,6 +9,10 @@ from torch.nn import functional as F
 from handgen.keypoints.coordinates import cell_centres
 
 
+PRECISE = 0.01
+"""In [-1, 1] units: errors below, half a pixel of 84, count as squared ones do."""
+
+
 def squared_error(image: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of images (B, C, H, W): eq. 1 of Jakab et al. 2018 on pixels instead of features."""
     return (image.float() - target).square().mean()
@@ -41,7 +45,7 @@ def weighted_squared_error(image: Tensor, target: Tensor, weight: Tensor) -> Ten
     return (weight * error).sum() / weight.sum()
 
 
-def equivariance(keypoints: Tensor, expected: Tensor) -> Tensor:
+def equivariance(keypoints: Tensor, expected: Tensor, robust: bool = False) -> Tensor:
     """Squared distance between the points found in a warped frame and the warped points, where both are in view.
 
     ``mean |phi(T x) - T phi(x)|^2`` (Thewlis et al. 2017, arXiv:1705.02193, eq. 2). Points that the warp moves out of
@@ -50,9 +54,13 @@ def equivariance(keypoints: Tensor, expected: Tensor) -> Tensor:
     Args:
         keypoints: (B, K, 2) found in the warped frames.
         expected: (B, K, 2), points found in the frames, warped.
+        robust: the distance itself, rounded off below `PRECISE`: the few points that are lost do not outweigh the
+            precision of all others.
     """
     inside = (expected.detach().abs() <= 1.0).all(dim=-1).float()
     distance = (keypoints - expected).square().sum(dim=-1)
+    if robust:
+        distance = (distance + PRECISE**2).sqrt()
     return (inside * distance).sum() / inside.sum().clamp(min=1.0)
 
 

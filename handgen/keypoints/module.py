@@ -62,6 +62,7 @@ class IMM(LightningModule):
         foreground_warp: whether ``equivariance_weight`` turns the foreground alone, which needs a fixed camera, or the
             whole frame.
         equivariance_weight: weight of the equivariance term; 0 is off.
+        robust_equivariance: take the distance in it, not its square.
         rotation_deg: largest rotation of the warp, degrees.
         zoom: largest change of size of the warp; 0.1 is from 1/1.1 to 1.1.
         shift: largest shift of the warp, in [-1, 1] units.
@@ -99,6 +100,7 @@ class IMM(LightningModule):
         foreground_threshold: float = 0.1,
         foreground_warp: bool = True,
         equivariance_weight: float = 0.3,
+        robust_equivariance: bool = False,
         rotation_deg: float = 180.0,
         zoom: float = 0.1,
         shift: float = 0.2,
@@ -217,7 +219,9 @@ class IMM(LightningModule):
         with autocast(self.device, h["compute"]):
             scores, moved_scores = self.keynet.score_maps(both).chunk(2)
         expected = warps.warp_points(self.keynet.read(scores), maps)
-        return scores, {"equivariance": losses.equivariance(self.keynet.read(moved_scores), expected)}
+        return scores, {
+            "equivariance": losses.equivariance(self.keynet.read(moved_scores), expected, h["robust_equivariance"])
+        }
 
     def _reconstruction(self, image: Tensor, background: Tensor, keypoints: Tensor) -> dict[str, Tensor]:
         """The weighted error ``recon`` of the frames redrawn from their keypoints and sources, and the plain one."""

@@ -60,7 +60,7 @@ class SACIMM(SAC):
         imm: dict[str, Any] | None = None,
         motion_scale: float = 3.0,
         see_actions: bool = True,
-        smallest_reliability: float | None = 5.0,
+        smallest_reliability: float | None = 6.0,
         **kwargs: Any,
     ) -> None:
         if not 1 <= described_frames <= frame_stack:
