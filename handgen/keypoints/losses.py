@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from handgen.keypoints.coordinates import cell_centres
 
-
 PRECISE = 0.01
 """In [-1, 1] units: errors below, half a pixel of 84, count as squared ones do."""
 

@@ -32,6 +32,8 @@ def test_equivariance_leaves_out_points_that_left_the_frame() -> None:
     expected = torch.tensor([[[0.0, 0.0], [1.5, 0.0]]])
     assert losses.equivariance(expected + 0.3, expected).item() == pytest.approx(0.18)
     assert losses.equivariance(torch.ones(1, 1, 2), torch.full((1, 1, 2), 2.0)).item() == 0.0
+    far = losses.equivariance(expected + 0.3, expected, robust=True).item()
+    assert far == pytest.approx((0.18 + 0.01**2) ** 0.5)  # the distance, not its square
 
 
 def test_separation_of_two_points() -> None:
