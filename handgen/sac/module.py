@@ -83,6 +83,8 @@ class SAC(LightningModule):
         temperature_sign: ``correct`` or ``printed``.
         critics: number of critics.
         critic_layer_norm: normalise the critics' hidden layers, for several updates a decision.
+        mean_actor_tau: share of the actor in one step of the running mean of its weights, which then acts wherever
+            the mean action is asked for (Polyak and Juditsky 1992); None asks the actor itself.
     """
 
     env_steps: Tensor
@@ -119,12 +121,14 @@ class SAC(LightningModule):
         temperature_sign: Sign | None = None,
         critics: int | None = None,
         critic_layer_norm: bool = False,
+        mean_actor_tau: float | None = None,
     ) -> None:
         super().__init__()
         check_ranges(
             gamma=(gamma, 0.0 <= gamma <= 1.0, "lie in [0, 1]"),
             lr=(lr, 0.0 < lr < math.inf, "be positive"),
             tau=(tau, 0.0 < tau <= 1.0, "lie in (0, 1]"),
+            mean_actor_tau=(mean_actor_tau, mean_actor_tau is None or 0.0 < mean_actor_tau <= 1.0, "lie in (0, 1]"),
             initial_temperature=(initial_temperature, 0.0 < initial_temperature < math.inf, "be positive"),
             actor_every_updates=(actor_every_updates, actor_every_updates >= 1, "be at least 1"),
             target_every_updates=(target_every_updates, target_every_updates >= 1, "be at least 1"),
@@ -154,6 +158,7 @@ class SAC(LightningModule):
             critics_own,
         )
         self.target = copy.deepcopy(self.online).requires_grad_(False)
+        self.mean_actor = None if mean_actor_tau is None else copy.deepcopy(self.actor).requires_grad_(False)
         self.temperature = Temperature(
             initial_temperature,
             -float(action_dim) if target_entropy is None else target_entropy,
@@ -185,7 +190,8 @@ class SAC(LightningModule):
         Returns:
             (N, A) in [-1, 1].
         """
-        return self.actor.act(self.online.encoder(obs), deterministic)
+        actor = self.mean_actor if deterministic and self.mean_actor is not None else self.actor
+        return actor.act(self.online.encoder(obs), deterministic)
 
     def forward(self, obs: Tensor) -> Tensor:
         """The action to take when nothing more is to be learnt: the squashed mean, (N, ...) to (N, A)."""
@@ -295,6 +301,8 @@ class SAC(LightningModule):
         and a checkpoint would hold the targets of the step before.
         """
         super().optimizer_step(*args, **kwargs)
+        if self.mean_actor is not None:
+            polyak_update(self.mean_actor, self.actor, self.hparams["mean_actor_tau"])
         self.update_targets()
 
     def update_targets(self) -> None:

@@ -137,6 +137,23 @@ def test_targets_follow_the_formula_and_the_temperature_its_group(tmp_path: Path
     assert [group["name"] for group in agent.parameter_groups()] == ["actor", "critic", "temperature"]
 
 
+def test_the_mean_actor_follows_the_formula_and_acts_for_the_mean_action_alone(tmp_path: Path) -> None:
+    agent = tiny_agent(mean_actor_tau=0.1, lr=1e-2)
+    start, obs = copy.deepcopy(agent), torch.randn(5, 2)
+    assert agent.mean_actor is not None and not any(p.requires_grad for p in agent.mean_actor.parameters())
+    make_trainer(tmp_path, max_steps=1).fit(agent, echo_data())
+    for mean, old, new in zip(
+        agent.mean_actor.parameters(), start.actor.parameters(), agent.actor.parameters(), strict=True
+    ):
+        torch.testing.assert_close(mean, 0.9 * old + 0.1 * new)
+    torch.testing.assert_close(agent(obs), agent.mean_actor.act(obs, deterministic=True))
+    assert not torch.allclose(agent(obs), agent.actor.act(obs, deterministic=True))
+    torch.manual_seed(0)
+    sampled = agent.act(obs)
+    torch.manual_seed(0)
+    torch.testing.assert_close(sampled, agent.actor.act(obs))
+
+
 def test_delayed_actor_and_targets(tmp_path: Path) -> None:
     agent = tiny_agent(actor_every_updates=2, target_every_updates=2)
     actors, targets = [], []
