@@ -135,7 +135,8 @@ def _git(folder: Path, *words: str) -> str:
 def write_json(path: Path, records: Iterable[Record]) -> None:
     """Write records as a JSON list, whole or not at all: readers never see half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([asdict(record) for record in records], indent=1, allow_nan=False) + "\n"
+    lines = (json.dumps(asdict(record), allow_nan=False) for record in records)
+    text = "[\n" + ",\n".join(lines) + "\n]\n"  # a line for each: thousands of records, and git compares lines
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
         file.write(text)
     os.chmod(file.name, 0o644)  # a temporary file is private
