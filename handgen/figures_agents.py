@@ -23,6 +23,17 @@ PIXELS = {
     "sac_imm_poster": "keypoints of stacks, learnt beside",
 }
 """Agents on cart-pole swing-up, in the order of docs/pixels.md."""
+REMEDIES = {
+    "sac_imm_poster": "the original: keypoints of stacks, learnt beside the agent",
+    "sac_imm_first": "keypoints learnt first, then fixed",
+    "sac_imm_updates": "four updates a decision, normalised critics, n-step targets, mean actor",
+    "sac_imm_uncropped": "no random crops, one softmax over all cells",
+    "sac_imm_pole": "foreground weight, equivariance, separation, concentration",
+    "sac_imm_frames": "points of single frames, and their differences",
+    "sac_imm_reliable": "reliable directions alone",
+    "sac_imm": "past actions: ours",
+}
+"""From the original to ours: each experiment adds one remedy to the one before, in the order of docs/pixels.md."""
 PUBLISHED_AT_100K = {"SAC+AE, published": 311.0, "best from pixels, published": 851.0}
 """Returns after 100,000 environment steps: Srinivas et al. 2020 (arXiv:2004.04136), Simoun (ICCV 2023)."""
 FORMS = {
@@ -63,6 +74,9 @@ def draw_agents(records: Sequence[Record], folder: Path) -> list[Path]:
     seeing = {name: [r for r in records if r.experiment == name] for name in PIXELS}
     if any(seeing.values()):
         written.append(_draw_pixels(seeing, folder / "pixels_returns.png"))
+    remedied = {name: [r for r in records if r.experiment == name] for name in REMEDIES}
+    if len([name for name in remedied if remedied[name]]) > 2:
+        written.append(_draw_remedies(remedied, folder / "pixels_remedies.png"))
     return written
 
 
@@ -76,7 +90,7 @@ def curves(records: Sequence[Record], metric: str) -> dict[str, Curve]:
     return {variant: dict(sorted(points.items())) for variant, points in found.items()}
 
 
-def _draw_curve(axes: Axes, points: Curve, label: str, colour: str) -> None:
+def _draw_curve(axes: Axes, points: Curve, label: str, colour: str | tuple[float, ...]) -> None:
     """The mean over seeds, with every seed as a dot."""
     steps = list(points)
     axes.plot(steps, [sum(points[s]) / len(points[s]) for s in steps], color=colour, label=label)
@@ -124,8 +138,32 @@ def _draw_pixels(agents: dict[str, list[Record]], path: Path) -> Path:
         axes.annotate(
             label, (100_000, value), xytext=(-8, 0), textcoords="offset points", ha="right", va="center", size=8
         )
-    axes.set(xlabel="environment steps (warm-up of 8,000 random ones included)", ylim=(0, 900))
+    axes.set(xlabel="environment steps, random ones included", ylim=(0, 900))
     axes.set_ylabel("return of the mean action")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="upper left", fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def _draw_remedies(agents: dict[str, list[Record]], path: Path) -> Path:
+    """Returns from the original to ours, a remedy at a time, as far as the shortest runs go."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    found = {name: points for name in REMEDIES for points in curves(agents[name], "return").values()}
+    shared = min(max(points) for points in found.values())
+    figure, axes = plt.subplots(figsize=(8, 5.2), layout="constrained")
+    for position, (name, points) in enumerate(found.items()):
+        shown = {steps: values for steps, values in points.items() if steps <= shared}
+        plus = "+ " * (position > 0)
+        colour = plt.get_cmap("viridis_r")(0.1 + 0.9 * position / len(found))
+        seeds = max(len(values) for values in shown.values())
+        _draw_curve(axes, shown, f"{plus}{REMEDIES[name]}, {seeds} seeds", colour)
+    axes.set(xlabel="environment steps, random ones included", ylabel="return of the mean action", ylim=(0, 900))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="upper left", fontsize=8)
     figure.savefig(path, dpi=110)

@@ -33,4 +33,9 @@ def test_only_what_has_records_is_drawn(tmp_path: Path) -> None:
     seeing = [record("sac_imm", "sac", f"return@{k}k", 8.0 * k) for k in (25, 50)]
     written += draw_agents(seeing, tmp_path)
     assert written[-1].name == "pixels_returns.png"
+    remedied = [
+        record(name, "sac", f"return@{k}k", 8.0 * k) for name in ("sac_imm_first", "sac_imm_pole") for k in (25, 50)
+    ]
+    written += draw_agents([*seeing, *remedied], tmp_path)[1:]
+    assert written[-1].name == "pixels_remedies.png"
     assert all(path.stat().st_size > 5000 for path in written)
