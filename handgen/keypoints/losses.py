@@ -21,8 +21,8 @@ def foreground_mask(image: Tensor, background: Tensor, threshold: float = 0.1) -
     """How surely a pixel is not background: ``min(1, max_c |image - background| / threshold)``.
 
     Args:
-        image: (B, 3, H, W) in [0, 1].
-        background: (3, H, W) or (B, 3, H, W), the median over frames.
+        image: (B, C, H, W) in [0, 1].
+        background: (C, H, W) or (B, C, H, W), the median over frames.
         threshold: difference from which a pixel surely is foreground.
 
     Returns:

@@ -67,17 +67,17 @@ def warp_foreground(images: Tensor, forward: Tensor, background: Tensor, thresho
     """What differs from the background, moved; the background stays where it is.
 
     Args:
-        images: (B, 3, H, W) in [0, 1].
+        images: (B, C, H, W) in [0, 1].
         forward: maps (B, 2, 3) of points.
-        background: (3, H, W) or (B, 3, H, W).
+        background: (C, H, W) or (B, C, H, W).
         threshold: difference from the background from which a pixel surely is foreground.
 
     Returns:
-        (B, 3, H, W) in [0, 1].
+        (B, C, H, W) in [0, 1].
     """
     mask = dilate(foreground_mask(images, background, threshold))
     moved = warp_images(torch.cat([images * mask, mask], dim=1), forward, padding="zeros")
-    return moved[:, :3] + (1 - moved[:, 3:]) * background
+    return moved[:, :-1] + (1 - moved[:, -1:]) * background
 
 
 def random_crop(images: Tensor, side: int, one_for_all: bool) -> Tensor:

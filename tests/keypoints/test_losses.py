@@ -69,8 +69,9 @@ def test_random_similarities_stay_in_their_ranges() -> None:
     )
 
 
-def test_a_moved_foreground_leaves_the_background_in_place() -> None:
-    background = torch.rand(3, 8, 8) * 0.4
+@pytest.mark.parametrize("channels", [3, 9])
+def test_a_moved_foreground_leaves_the_background_in_place(channels: int) -> None:
+    background = torch.rand(channels, 8, 8) * 0.4
     image = background.clone()[None]
     image[0, :, 1, 1] = 1.0
     shift = torch.tensor([[[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]])  # four pixels to the right and down
