@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor
 
@@ -36,19 +38,25 @@ class EpisodeVideo(Callback):
         self.seed, self.largest, self.gif_every = seed, largest, gif_every
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Play and write, on rank 0 alone."""
+        """Play and write, on rank 0 alone; where nothing can draw or write films, say so and go on."""
         if not trainer.is_global_zero:
             return
+        try:
+            self._write(trainer, pl_module)
+        except UserError as error:
+            warnings.warn(f"no film of the agent: {error}", stacklevel=1)
+
+    def _write(self, trainer: Trainer, module: LightningModule) -> None:
         source: Any = trainer.datamodule  # type: ignore[attr-defined]
         with torch.no_grad():
-            frames, rate = self.film(pl_module, source.env_id, source.env_kwargs, source.action_repeat)
+            frames, rate = self.film(module, source.env_id, source.env_kwargs, source.action_repeat)
         folder = run_folder(trainer) / "videos"
         folder.mkdir(parents=True, exist_ok=True)
-        write_mp4(frames, folder / "episode.mp4", rate)
         write_gif(frames[:: self.gif_every], folder / "episode.gif", rate / self.gif_every)
+        write_mp4(frames, folder / "episode.mp4", rate)
         for logger in trainer.loggers:
-            if type(logger).__name__ == "WandbLogger":  # by name: importing it costs a second
-                logger.log_video("eval/episode", [str(folder / "episode.mp4")])  # type: ignore[attr-defined]
+            if isinstance(logger, WandbLogger):
+                logger.log_video("eval/episode", [str(folder / "episode.mp4")])
 
     def film(self, module: Any, env_id: str, env_kwargs: dict[str, Any], action_repeat: int) -> tuple[Tensor, float]:
         """Play an episode.

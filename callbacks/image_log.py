@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
 from numpy.typing import NDArray
 
 from handgen.images import write_png
@@ -22,5 +23,5 @@ def log_image(trainer: Trainer, key: str, image: NDArray[np.uint8], path: Path) 
     """
     write_png(path, image)
     for logger in trainer.loggers:
-        if type(logger).__name__ == "WandbLogger":  # by name: importing it costs a second
-            logger.log_image(key, [str(path)])  # type: ignore[attr-defined]
+        if isinstance(logger, WandbLogger):
+            logger.log_image(key, [str(path)])

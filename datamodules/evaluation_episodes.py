@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from handgen.datamodules.envs import Envs
+from handgen.datamodules.known_frames import KnownFrames
 
 
 class Agent(Protocol):
@@ -25,24 +26,32 @@ class Agent(Protocol):
 
 
 class Player:
-    """Who takes the mean action in environments side by side, reminded of what it did if it asks for that.
+    """Who takes the mean action in environments side by side, each for one episode.
 
     Args:
-        agent: acts; one with an attribute ``past_actions``, a number P, is given its last P actions as ``past``
-            (N, P, A), newest last, zeros before the first.
+        agent: acts; one that describes frames is given what it knows of the last of them (`KnownFrames`).
         envs: N of them.
     """
 
     def __init__(self, agent: Agent, envs: Envs) -> None:
         self.agent = agent
-        self.past = torch.zeros(envs.num_envs, getattr(agent, "past_actions", 0), envs.action_dim, device=agent.device)
+        describes = hasattr(agent, "describe")
+        self.known = KnownFrames(agent, envs.num_envs, envs.action_dim) if describes else None  # type: ignore[arg-type]
+        self.action: Tensor | None = None
 
     def act(self, obs: Tensor) -> Tensor:
         """Observations (N, ...) to actions (N, A), where the environments live."""
-        reminder = {"past": self.past} if self.past.shape[1] else {}
-        action = self.agent.act(obs.to(self.agent.device), deterministic=True, **reminder)
-        self.past = torch.cat([self.past, action[:, None]], dim=1)[:, 1:]
-        return action.to(obs.device)
+        seen = obs if self.known is None else self._known(self.known, obs)
+        self.action = self.agent.act(seen.to(self.agent.device), deterministic=True).to(obs.device)
+        return self.action
+
+    def _known(self, known: KnownFrames, obs: Tensor) -> Tensor:
+        """What is known (N, T, D + A) of the newest frames and those before."""
+        if self.action is None:
+            known.begin(torch.ones(len(obs), dtype=torch.bool), obs)
+        else:
+            known.add(self.action, known.describe(obs))
+        return known.values
 
 
 class EvaluationEpisodes:

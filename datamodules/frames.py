@@ -152,7 +152,7 @@ class FramesDataModule(LightningDataModule):
 
         def produce(missing: list[range]) -> Iterator[Chunk]:
             rows = [jobs[chunk.start] for chunk in missing]
-            yield from render_on_all_cores(rows, partial(render_scene, scene=self.scene))
+            yield from render_on_all_cores(rows, partial(render_scene, scene=self.scene), clean_start=True)
 
         def finish(images: Tensor, columns: Columns) -> ImageCache:
             return ImageCache(images, columns, split_ranges(self.counts))

@@ -10,16 +10,16 @@ from torch import Tensor
 from handgen.datamodules.envs import Envs, Step
 from handgen.datamodules.evaluation_episodes import Agent
 from handgen.datamodules.keypoint_replay import KeypointReplay
+from handgen.datamodules.known_frames import Describer, KnownFrames
 from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.datamodules.replay import Experience, ReplayDataModule
 from handgen.datamodules.replay_buffer import Batch
 from handgen.errors import UserError, check_ranges
 
 
-class KeypointAgent(Agent, Protocol):
+class KeypointAgent(Agent, Describer, Protocol):
     """What this source asks of the method, beside acting on what is known of frames (N, T, D + A)."""
 
-    description_dim: int
     described_frames: int
 
     def look(self, frames: Tensor) -> None:
@@ -28,15 +28,12 @@ class KeypointAgent(Agent, Protocol):
     def settle(self, frames: Tensor) -> None:
         """Choose what is told of frames, when the keypoints have been learnt."""
 
-    def describe(self, frames: Tensor) -> Tensor:
-        """Frames uint8 (N, S C, H, W), S of them at a time, to descriptions (N, D)."""
-
 
 class KeypointRollouts(ReplayDataModule):
     """An environment, its frames, and their descriptions by the method's keypoint network; resuming is exact.
 
-    After the random decisions come ``keypoint_updates`` batches of frames, ``image`` float (B, S C, H, W) in [0, 1] (S
-    is 1, or the frames of a stack, as the method likes), from which the method learns its keypoints; then every stored
+    After the random decisions come ``keypoint_updates`` batches of frames, ``image`` uint8 (B, S C, H, W) (S is 1, or
+    the frames of a stack, as the method likes), from which the method learns its keypoints; then every stored
     frame is described, and transitions are drawn whose ``obs`` and ``next_obs`` are descriptions and actions
     (B, T, D + A), as `KeypointReplay` tells. The first epoch is so much longer, which Lightning notices only with
     ``trainer.reload_dataloaders_every_n_epochs: 1``.
@@ -50,12 +47,17 @@ class KeypointRollouts(ReplayDataModule):
     def __init__(self, keypoint_updates: int = 1000, keypoint_batch_size: int = 32, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_ranges(
+            warmup_decisions=(
+                self.warmup_decisions,
+                self.warmup_decisions >= 1,
+                "be at least 1: keypoints need frames",
+            ),
             keypoint_updates=(keypoint_updates, keypoint_updates >= 1, "be at least 1"),
             keypoint_batch_size=(keypoint_batch_size, keypoint_batch_size >= 2, "be at least 2"),
         )
         self.keypoint_updates, self.keypoint_batch_size = keypoint_updates, keypoint_batch_size
         self.keypoint_updates_done = 0
-        self._known = torch.zeros(0)
+        self._known: KnownFrames | None = None
 
     @property
     def describer(self) -> KeypointAgent:
@@ -112,15 +114,15 @@ class KeypointRollouts(ReplayDataModule):
         self.keypoint_updates_done += 1
         replay = cast(FrameReplay, self.replay)
         frames = replay.sample_frames(self.keypoint_batch_size, self.generator, self.describer.described_frames)
-        return {"image": frames.float() / 255.0, "env_steps": self.env_steps}
+        return {"image": frames, "env_steps": self.env_steps}
 
     def _describe(self) -> None:
         """Describe what was stored before there were keypoints, once."""
         self.describer.settle(self._stored())
-        replay = cast(KeypointReplay, self.replay)
-        replay.describe_all(self._describe_frames)
-        self._known, ended = replay.newest()
-        self._begin(ended, self._obs)
+        replay, known = cast(KeypointReplay, self.replay), self.known
+        replay.describe_all(known.describe)
+        known.values, ended = replay.newest()
+        known.begin(ended, self._obs)
         self.keypoint_updates_done += 1
 
     def _stored(self) -> Tensor:
@@ -128,55 +130,40 @@ class KeypointRollouts(ReplayDataModule):
         indices = torch.arange(len(self.replay), device=self._obs.device)
         return cast(FrameReplay, self.replay).frames(indices, self.describer.described_frames)
 
-    def _describe_frames(self, obs: Tensor) -> Tensor:
-        """Descriptions (N, D) of the newest frames of stacks, where the replay lives."""
-        replay = cast(FrameReplay, self.replay)
-        newest = obs[:, -self.describer.described_frames * replay.channels :]
-        return self.describer.describe(newest.to(self.agent.device)).to(self._obs.device)
+    @property
+    def known(self) -> KnownFrames:
+        """What the agent knows of the last frames."""
+        if self._known is None:
+            assert self._envs is not None
+            self._known = KnownFrames(self.describer, self.num_envs, self._envs.action_dim)
+        return self._known
 
     def _seen(self) -> Tensor:
         """What is known (N, T, D + A) of the last frames."""
-        return self._known
+        return self.known.values
 
     def _transition(self, action: Tensor, step: Step) -> dict[str, Tensor]:
         """What happened, with descriptions; before there are keypoints, with zeros in their place."""
         kept = super()._transition(action, step)
-        replay = cast(KeypointReplay, self.replay)
+        size = self.describer.description_dim
         if self.keypoint_updates_done <= self.keypoint_updates:
-            blank = torch.zeros(self.num_envs, replay.description_dim)
+            blank = torch.zeros(self.num_envs, size)
             return {**kept, "description": blank, "next_description": blank}
-        described = self._describe_frames(step.next_obs)
-        before = self._known[:, -1, : replay.description_dim]
-        self._known = torch.cat([self._known[:, 1:], torch.cat([described, action], dim=1)[:, None]], dim=1)
-        self._known[:, 0, replay.description_dim :] = 0.0
-        self._begin(step.terminated | step.truncated, step.obs)
+        described = self.known.describe(step.next_obs)
+        before = self.known.values[:, -1, :size]
+        self.known.add(action, described)
+        self.known.begin(step.terminated | step.truncated, step.obs)
         return {**kept, "description": before, "next_description": described}
-
-    def _begin(self, ended: Tensor, obs: Tensor) -> None:
-        """Know nothing but the first frame where an episode begins.
-
-        Args:
-            ended: bool (N,), where the one before ended.
-            obs: stacks (N, T C, H, W).
-        """
-        if ended.any():
-            replay = cast(KeypointReplay, self.replay)
-            self._known[ended] = 0.0
-            self._known[ended, :, : replay.description_dim] = self._describe_frames(obs[ended])[:, None]
 
     # Resuming.
 
-    def state_dict(self) -> dict[str, Any]:
+    def own_state(self) -> dict[str, Any]:
         """What `ReplayDataModule` saves, how far the keypoints are, and what is known of the last frames."""
-        saved = super().state_dict()
-        if saved:
-            saved["keypoint_updates_done"] = self.keypoint_updates_done
-            saved["known"] = self._known.cpu().clone()
-        return saved
+        known = self.known.values.cpu().clone()
+        return {**super().own_state(), "keypoint_updates_done": self.keypoint_updates_done, "known": known}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_own_state(self, own: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        super().load_state_dict(state_dict)
-        if state_dict:
-            self.keypoint_updates_done = state_dict["keypoint_updates_done"]
-            self._known = state_dict["known"].to(self._obs.device)
+        super().load_own_state(own)
+        self.keypoint_updates_done = own["keypoint_updates_done"]
+        self.known.values = own["known"].to(self._obs.device)

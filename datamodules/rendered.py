@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing as mp
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -123,7 +124,9 @@ class RenderingJobs(Dataset[tuple[NDArray[np.uint8], Columns]]):
         return images.numpy(), columns
 
 
-def render_on_all_cores(rows: list[Tensor], render: Callable[[Tensor], Chunk]) -> Iterator[Chunk]:
+def render_on_all_cores(
+    rows: list[Tensor], render: Callable[[Tensor], Chunk], clean_start: bool = False
+) -> Iterator[Chunk]:
     """Render chunks in order, one process a core with one thread each.
 
     Threads inside torch gain little on such small tensors and lose a lot on a busy machine.
@@ -131,6 +134,7 @@ def render_on_all_cores(rows: list[Tensor], render: Callable[[Tensor], Chunk]) -
     Args:
         rows: The hands of each chunk, int64 (n,).
         render: Makes the images and columns of one chunk.
+        clean_start: Start processes anew instead of forking them: a fork of a process that has drawn with OpenGL hangs.
 
     Yields:
         The images and columns of each chunk.
@@ -138,8 +142,13 @@ def render_on_all_cores(rows: list[Tensor], render: Callable[[Tensor], Chunk]) -
     data = RenderingJobs(rows, render)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, len(data))
-    # A loader does it all: processes, order, errors, clean end. One chunk is not worth a process.
-    loader = DataLoader(data, batch_size=None, collate_fn=identity, num_workers=workers if workers > 1 else 0)
+    workers = workers if workers > 1 else 0  # one chunk is not worth a process
+    start = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
+    context = start if clean_start and workers else None
+    # A loader does it all: processes, order, errors, clean end.
+    loader = DataLoader(
+        data, batch_size=None, collate_fn=identity, num_workers=workers, multiprocessing_context=context
+    )
     for images, columns in loader:
         yield torch.from_numpy(images), columns
 

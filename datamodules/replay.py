@@ -115,7 +115,7 @@ class ReplayDataModule(LightningDataModule):
         self.finished_returns: list[float] = []
         self._returns = torch.zeros(num_envs)
         self._envs: Envs | None = None
-        self._loaded: dict[str, Any] | None = None
+        self._validation: EvaluationEpisodes | None = None
 
     # What a source of another kind replaces: a world on another device, a buffer of single frames.
 
@@ -193,6 +193,8 @@ class ReplayDataModule(LightningDataModule):
         sizes = {"action_dim": envs.action_dim}
         if len(envs.obs_shape) == 1:
             sizes["obs_dim"] = envs.obs_shape[0]
+        if len(envs.obs_shape) == 3:
+            sizes |= {"image_size": envs.obs_shape[-1], "frame_stack": getattr(envs, "frame_stack", 1)}
         for name, size in sizes.items():
             if asked.get(name, size) != size:
                 raise UserError(f"{self.env_id} needs --model.{name}={size}, not {asked[name]}")
@@ -261,8 +263,9 @@ class ReplayDataModule(LightningDataModule):
         return Experience(self, self.updates_per_epoch)
 
     def val_dataloader(self) -> EvaluationEpisodes:
-        """Evaluation episodes."""
-        return self._episodes(self.seeds(self.eval_seed, self.eval_episodes))
+        """Evaluation episodes, the same loader whenever it is asked for: its environments are made once."""
+        self._validation = self._validation or self._episodes(self.seeds(self.eval_seed, self.eval_episodes))
+        return self._validation
 
     def test_dataloader(self) -> EvaluationEpisodes:
         """The final evaluation's episodes, other ones than in validation."""
@@ -288,7 +291,17 @@ class ReplayDataModule(LightningDataModule):
         """Replay, environments, random states and counters of each process, as tensors and plain values."""
         if self._envs is None:
             return {}
-        own = {
+        own = self.own_state()
+        states: list[Any] = [own]
+        if self.processes > 1:  # the first process writes the checkpoint, for all
+            states = [None] * self.processes
+            torch.distributed.all_gather_object(states, own)
+        return {"processes": states}
+
+    def own_state(self) -> dict[str, Any]:
+        """What this process has to keep."""
+        assert self._envs is not None
+        return {
             "replay": self.replay.state_dict(),
             "envs": self._envs.state_dict(),
             "generator": self.generator.get_state(),
@@ -297,11 +310,6 @@ class ReplayDataModule(LightningDataModule):
             "decisions": self.decisions,
             "updates": self.updates,
         }
-        states: list[Any] = [own]
-        if self.processes > 1:  # the first process writes the checkpoint, for all
-            states = [None] * self.processes
-            torch.distributed.all_gather_object(states, own)
-        return {"processes": states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint.
@@ -314,7 +322,11 @@ class ReplayDataModule(LightningDataModule):
         states = state_dict["processes"]
         if len(states) != self.processes:
             raise UserError(f"the checkpoint holds the replay of {len(states)} processes: resume with as many")
-        own = states[self.rank]
+        self.load_own_state(states[self.rank])
+
+    def load_own_state(self, own: dict[str, Any]) -> None:
+        """Take up what this process kept."""
+        assert self._envs is not None
         self.replay.load_state_dict(own["replay"])
         self._obs = self._envs.load_state_dict(own["envs"])
         self.generator.set_state(own["generator"])

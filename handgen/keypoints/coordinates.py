@@ -1,4 +1,4 @@
-"""From score maps to coordinates and back: soft-argmax, heat maps, presence, transport. Pure functions.
+"""From score maps to coordinates and back: soft-argmax, heat maps, transport. Pure functions.
 
 Coordinates are (x, y) in [-1, 1], x to the right, y down; -1 and 1 are the borders of the image, so that the centre of
 cell i of n lies at (2 i + 1) / n - 1 at every resolution (``align_corners=False``).
@@ -67,25 +67,6 @@ def soft_argmax(scores: Tensor, marginals: Marginals = "joint", temperature: flo
     """Coordinates (B, K, 2) of score maps (B, K, H, W), by one of the two kinds of marginals."""
     distributions = joint_marginals if marginals == "joint" else published_marginals
     return expected_coordinates(*distributions(scores, temperature))
-
-
-def presence(scores: Tensor, temperature: float = 1.0) -> Tensor:
-    """How much each map stands out: 1 minus its normalised entropy, in [0, 1].
-
-    0 is a flat map, which has seen nothing; 1 is all mass in one cell. (Boney et al. 2021, arXiv:2106.07995, take the
-    tanh of the mean score; a softmax does not see the mean, so an untrained offset would count as presence.)
-
-    Args:
-        scores: score maps (B, K, H, W).
-        temperature: as of the soft-argmax.
-
-    Returns:
-        (B, K).
-    """
-    log_probability = (scores.float() / temperature).flatten(2).log_softmax(dim=-1)
-    entropy = -(log_probability.exp() * log_probability).sum(dim=-1)
-    cells = torch.tensor(float(log_probability.shape[-1]), device=scores.device)
-    return 1.0 - entropy / cells.log()
 
 
 def gaussian_heatmaps(keypoints: Tensor, height: int, width: int, sigma: float) -> Tensor:

@@ -32,6 +32,9 @@ class IMM(LightningModule):
         loss = sum w |GenNet(x, heatmaps(KeyNet(x'))) - x'|^2 / sum w
                + equivariance_weight * mean |KeyNet(T x') - T KeyNet(x')|^2
 
+               + separation_weight * mean_jk exp(-|p_j - p_k|^2 / (2 separation_sigma^2))
+               + concentration_weight * variance of the score maps around their points
+
     Differences from the paper, numbered as in ``docs/imm.md``; ``experiments/paper/imm.yaml`` undoes 1 to 7:
 
     1. A small network with score maps at half the image's resolution (``layers``, `handgen.keypoints.networks`).
@@ -39,11 +42,15 @@ class IMM(LightningModule):
     3. Pixels that differ from the median background weigh more (``foreground_weight``).
     4. Points must follow when the foreground is turned, scaled and shifted (``equivariance_weight``), after Thewlis
        et al. 2017 (arXiv:1705.02193).
-    5. Noise on the coordinates before they become heat maps (``coordinate_noise``).
+    5. Points repel each other and score maps are compact (``separation_weight``, ``concentration_weight``), after
+       Zhang et al. 2018 (arXiv:1804.04412).
     6. A learning rate that falls to zero along half a cosine (``lr_schedule``).
     7. No crop by default; one crop for source and target is possible (``crop``).
     8. Pixels instead of a perceptual loss. 9. Two frames of a video instead of two warps of a photograph.
-    10. Optionally features are transported (``transporter``), after Kulkarni et al. 2019 (arXiv:1906.11883).
+    10. Coordinates have -1 and 1 at the borders of the frame, at every resolution.
+
+    Options beside these: noise on the coordinates before they become heat maps (``coordinate_noise``), and transported
+    features (``transporter``), after Kulkarni et al. 2019 (arXiv:1906.11883).
 
     Args:
         keypoints: K, at least 1.
@@ -298,13 +305,32 @@ class IMM(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam; linear warm-up, then a constant rate or half a cosine down to zero."""
-        h = self.hparams
-        optimiser = torch.optim.Adam(self.parameters(), lr=h["lr"])
-        total = self.trainer.estimated_stepping_batches if h["lr_schedule"] == "cosine" else math.inf
-
-        def rate(step: int) -> float:
-            warm: float = min(1.0, (step + 1) / (h["lr_warmup_steps"] + 1))
-            return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / total)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+        optimiser = torch.optim.Adam(self.parameters(), lr=self.hparams["lr"])
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.lr_factor(step, total))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def lr_factor(self, step: int, total: int) -> float:
+        """Share of the peak learning rate after ``step`` of ``total`` updates of the keypoints."""
+        warm: float = min(1.0, (step + 1) / (self.hparams["lr_warmup_steps"] + 1))
+        if self.hparams["lr_schedule"] == "constant":
+            return warm
+        return warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / total)))
+
+
+def build_imm(settings: dict[str, Any] | None, **sizes: Any) -> IMM:
+    """Keypoints for an agent.
+
+    Args:
+        settings: arguments of `IMM`, as written in an experiment.
+        sizes: arguments that follow from the agent; ``settings`` may say otherwise.
+
+    Raises:
+        UserError: for a setting that there is not, or of the wrong type.
+    """
+    try:
+        return IMM(**{**sizes, **(settings or {})})
+    except TypeError as error:
+        raise UserError(
+            f"imm: {str(error).removeprefix('IMM.__init__() ')} (--model.help=handgen.keypoints.IMM)"
+        ) from error

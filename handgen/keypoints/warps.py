@@ -38,7 +38,7 @@ def warp_points(points: Tensor, forward: Tensor) -> Tensor:
 
 def inverse(forward: Tensor) -> Tensor:
     """The inverse of affine maps (B, 2, 3)."""
-    matrix = torch.linalg.inv(forward[:, :, :2])
+    matrix = torch.linalg.inv_ex(forward[:, :, :2]).inverse  # unchecked: a check makes a GPU wait
     return torch.cat([matrix, -matrix @ forward[:, :, 2:]], dim=2)
 
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from handgen.errors import UserError
+from handgen.pixels.images import to_image
 from handgen.precision import Compute, autocast
+from handgen.sac.networks import EnsembleLinear
 
 KERNEL = 3
 PUBLISHED_STRIDES = (2, 1, 1, 1)
@@ -57,10 +59,9 @@ class ConvEncoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Stacks uint8 (B, C, H, W) to features (B, F)."""
-        image = obs.contiguous(memory_format=torch.channels_last) / 255.0  # reordered while a pixel is a byte
+        """Stacks (B, C, H, W), uint8 or in [0, 1], to features (B, F)."""
         with autocast(obs.device, self.compute):
-            features: Tensor = self.layers(image)
+            features: Tensor = self.layers(to_image(obs))
         return features.flatten(1).float()
 
 
@@ -144,6 +145,10 @@ def delta_orthogonal(layer: nn.Module) -> None:
     """
     if isinstance(layer, nn.Linear):
         nn.init.orthogonal_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    if isinstance(layer, EnsembleLinear):
+        for weight in layer.weight:
+            nn.init.orthogonal_(weight)
         nn.init.zeros_(layer.bias)
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         layer.weight.zero_()

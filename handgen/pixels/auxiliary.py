@@ -28,24 +28,36 @@ class AuxiliarySAC(SAC):
         super().__init__(*args, **kwargs)
         self.automatic_optimization = False
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
-        """One update on a batch of transitions: SAC, its targets, then the second objective."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One update on a batch of transitions: SAC, its targets, then the second objective.
+
+        Returns:
+            The sum of both losses, without gradient, for callbacks.
+        """
         agent, auxiliary = cast(list[LightningOptimizer], self.optimizers())
+        update = self.global_step
         loss = super().training_step(batch, batch_idx)
         agent.zero_grad()
         self.manual_backward(loss)
         logs = self.logs_now
         agent.step()
-        self.update_targets()
-        terms = self.auxiliary_loss(batch)
+        self.follow(update)
+        terms = self.auxiliary_loss(batch, update)
+        second = torch.stack(list(terms.values())).sum()
         auxiliary.zero_grad()
-        self.manual_backward(torch.stack(list(terms.values())).sum())
+        self.manual_backward(second)
         auxiliary.optimizer.step()  # not auxiliary.step(), which would count as an update
         if logs:
             self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()})
+        return loss.detach() + second.detach()
 
-    def auxiliary_loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the second objective, by name."""
+    def auxiliary_loss(self, batch: Batch, update: int) -> dict[str, Tensor]:
+        """Terms of the second objective, by name.
+
+        Args:
+            batch: transitions.
+            update: updates before this one.
+        """
         raise NotImplementedError
 
     def auxiliary_groups(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from handgen.keypoints.networks import KeyNet
 from handgen.pixels.autoencoder import ConvEncoder, LatentTrunk
+from handgen.pixels.images import to_image
 
 
 class PixelEncoder(nn.Module):
@@ -25,17 +26,16 @@ class PixelEncoder(nn.Module):
         self.feature_dim = self.conv_dim + (2 * keynet.keypoints if keynet is not None else 0)
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Stacks uint8 (B, C, H, W) to (B, F)."""
-        parts = []
+        """Stacks (B, C, H, W), uint8 or in [0, 1], to (B, F)."""
+        image, parts = to_image(obs), []
         if self.convolutions is not None:
-            parts.append(self.convolutions(obs))
+            parts.append(self.convolutions(image))
         if self.keynet is not None:
-            parts.append(self._keypoints(self.keynet, obs).flatten(1))
+            parts.append(self.keypoints(self.keynet, image).flatten(1))
         return torch.cat(parts, dim=1)
 
-    def _keypoints(self, keynet: KeyNet, obs: Tensor) -> Tensor:
+    def keypoints(self, keynet: KeyNet, image: Tensor) -> Tensor:
         """Keypoints (B, K, 2), normalised as in evaluation: a decision is a batch of one."""
-        image = (obs.float() / 255.0).contiguous(memory_format=torch.channels_last)
         training = keynet.training
         keynet.eval()
         with torch.set_grad_enabled(self.moves_keypoints and torch.is_grad_enabled()):
@@ -60,7 +60,7 @@ class PixelTrunk(nn.Module):
         self.feature_dim = encoder.feature_dim - self.conv_dim + (latent_dim if self.latent is not None else 0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F) to (B, L + 2 K)."""
+        """(..., F) to (..., L + 2 K)."""
         if self.latent is None:
             return features
-        return torch.cat([self.latent(features[:, : self.conv_dim]), features[:, self.conv_dim :]], dim=1)
+        return torch.cat([self.latent(features[..., : self.conv_dim]), features[..., self.conv_dim :]], dim=-1)

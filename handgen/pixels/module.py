@@ -9,20 +9,28 @@ import torch
 from torch import Tensor
 
 from handgen.errors import UserError
-from handgen.keypoints.module import IMM
+from handgen.keypoints.module import build_imm
 from handgen.pixels.autoencoder import (
     PUBLISHED_STRIDES,
     ConvEncoder,
     Decoder,
     LatentTrunk,
     autoencoder_loss,
+    delta_orthogonal,
     reconstruction_target,
 )
 from handgen.pixels.auxiliary import AuxiliarySAC
 from handgen.pixels.encoders import PixelEncoder, PixelTrunk
+from handgen.pixels.images import to_image
 from handgen.precision import Compute
 
 Batch = dict[str, Any]
+
+
+def with_images(batch: Batch) -> Batch:
+    """A batch whose ``obs`` and ``next_obs`` are images, for all that look at them; ``stacks`` is ``obs`` as it was."""
+    obs = batch["obs"].contiguous(memory_format=torch.channels_last)
+    return {**batch, "stacks": obs, "obs": to_image(obs), "next_obs": to_image(batch["next_obs"])}
 
 
 class PixelSAC(AuxiliarySAC):
@@ -88,8 +96,8 @@ class PixelSAC(AuxiliarySAC):
         if not autoencoder and imm is None:
             raise UserError("PixelSAC needs something to see with: autoencoder: true, settings of imm, or both")
         channels = 3 * frame_stack
-        settings = {"image_size": image_size, "image_channels": channels, "compute": compute}
-        model = IMM(**{**settings, **imm}) if imm is not None else None
+        sizes = {"image_size": image_size, "image_channels": channels, "compute": compute}
+        model = build_imm(imm, **sizes) if imm is not None else None
         convolutions = ConvEncoder(channels, image_size, strides, filters, compute) if autoencoder else None
         keynet = model.keynet if model is not None else None
         encoder = PixelEncoder(convolutions, keynet, critics_move_keypoints)
@@ -102,6 +110,9 @@ class PixelSAC(AuxiliarySAC):
         )
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
+        self.actor.apply(delta_orthogonal)
+        self.online.critics.apply(delta_orthogonal)
+        self.target.critics.load_state_dict(self.online.critics.state_dict())
         self.decoder = Decoder(convolutions, channels, latent_dim, strides) if convolutions is not None else None
         self.imm = model
         if model is not None and model.needs_background:
@@ -109,25 +120,36 @@ class PixelSAC(AuxiliarySAC):
                 "keypoints of stacks have no background: set foreground_weight and equivariance_weight to 0"
             )
 
-    def auxiliary_loss(self, batch: Batch) -> dict[str, Tensor]:
+    # Use.
+
+    @torch.no_grad()
+    def keypoints(self, obs: Tensor) -> Tensor:
+        """Keypoints (N, K, 2) as (x, y) in [-1, 1] of stacks (N, 3 frame_stack, H, W); K is 0 without ``imm``."""
+        encoder = cast(PixelEncoder, self.online.encoder)
+        if encoder.keynet is None:
+            return torch.zeros(len(obs), 0, 2, device=obs.device)
+        return encoder.keypoints(encoder.keynet, to_image(obs))
+
+    # Training.
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One update on a batch of transitions."""
+        return super().training_step(with_images(batch), batch_idx)
+
+    def auxiliary_loss(self, batch: Batch, update: int) -> dict[str, Tensor]:
         """Reconstruction of the batch's stacks through the critics' latent, and the terms of IMM."""
-        obs, terms = batch["obs"], {}
+        terms = {}
         if self.decoder is not None:
-            latent = self._latent(obs)
-            stacks = obs.contiguous(memory_format=torch.channels_last)
-            target = reconstruction_target(stacks, torch.rand_like(stacks, dtype=torch.float32))
+            convolutions, linear = self._autoencoder()
+            latent = linear(convolutions(batch["obs"]))
+            noise = torch.rand_like(batch["stacks"], dtype=torch.float32)
+            target = reconstruction_target(batch["stacks"], noise)
             loss = autoencoder_loss(self.decoder(latent), target, latent, self.hparams["latent_weight"])
             terms["autoencoder"] = loss
         if self.imm is not None:
-            image = obs[: self.hparams["imm_batch_size"]].float() / 255.0
-            terms["keypoints"] = self.imm.total(self.imm.terms(image), self.global_step)
+            image = batch["obs"][: self.hparams["imm_batch_size"]]
+            terms["keypoints"] = self.imm.total(self.imm.terms(image), update)
         return terms
-
-    def _latent(self, obs: Tensor) -> Tensor:
-        """The critics' latent (B, L) of stacks."""
-        convolutions, linear = self._autoencoder()
-        latent: Tensor = linear(convolutions(obs))
-        return latent
 
     def _autoencoder(self) -> tuple[ConvEncoder, LatentTrunk]:
         """The layers from a stack to the critics' latent."""
@@ -151,15 +173,8 @@ class PixelSAC(AuxiliarySAC):
             groups.append({"name": "keypoints", "params": list(self.imm.parameters()), "lr": self.imm.hparams["lr"]})
         return groups
 
-    def update_targets(self) -> None:
+    def follow(self, update: int) -> None:
         """Move the target networks; the target's keypoints are normalised as the online ones."""
-        super().update_targets()
+        super().follow(update)
         for target, online in zip(self.target.encoder.buffers(), self.online.encoder.buffers(), strict=True):
             target.copy_(online)
-
-    @torch.no_grad()
-    def reconstruct(self, obs: Tensor) -> Tensor:
-        """Stacks uint8 (B, C, H, W) through the autoencoder, as images in [0, 1]."""
-        assert self.decoder is not None
-        images: Tensor = self.decoder(self._latent(obs)) + 0.5
-        return images.clamp(0.0, 1.0)

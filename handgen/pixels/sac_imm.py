@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from handgen.errors import UserError
-from handgen.keypoints.module import IMM
+from handgen.keypoints.module import build_imm
 from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images
 from handgen.sac import SAC
 
@@ -32,7 +30,7 @@ class SACIMM(SAC):
     that learn keypoints and control at once is measured in docs/pixels.md.
 
     Two kinds of batches come from :class:`handgen.datamodules.keypoint_rollouts.KeypointRollouts`: frames ``image``
-    float (B, 3 S, H, W) in [0, 1], for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions and
+    uint8 (B, 3 S, H, W), for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions and
     actions (B, T, D + A) as ``obs`` and ``next_obs``.
 
     Args:
@@ -65,7 +63,7 @@ class SACIMM(SAC):
     ) -> None:
         if not 1 <= described_frames <= frame_stack:
             raise UserError(f"described_frames={described_frames}: one set of keypoints for 1 to {frame_stack} frames")
-        model = IMM(image_size=image_size, image_channels=3 * described_frames, **(imm or {}))
+        model = build_imm(imm, image_size=image_size, image_channels=3 * described_frames)
         size = 2 * int(model.hparams["keypoints"])
         self.descriptions = frame_stack - described_frames + 1
         state = KeypointState(self.descriptions, size, action_dim if see_actions else 0, motion_scale)
@@ -74,7 +72,7 @@ class SACIMM(SAC):
         self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
         self.imm = model
         self.description_dim = size
-        self.described_frames, self.past_actions = described_frames, self.descriptions - 1
+        self.described_frames = described_frames
         self.register_buffer("description_mean", torch.zeros(size))
         self.register_buffer("description_map", torch.eye(size))
 
@@ -85,18 +83,37 @@ class SACIMM(SAC):
         """Take the background from frames, uint8 (N, 3 S, H, W), before the keypoints are learnt."""
         if self.imm.needs_background:
             self.imm.fit_background(frames)
+            self._share(self.imm.background)
 
     @torch.no_grad()
     def settle(self, frames: Tensor) -> None:
-        """Choose what of the keypoints is told, from frames uint8 (N, 3 S, H, W), when these have been learnt."""
+        """Choose what of the keypoints is told, from frames uint8 (N, 3 S, H, W), when these have been learnt.
+
+        Raises:
+            UserError: if nothing is reliable enough to be told.
+        """
         points = torch.cat([self._points(part.to(self.device)) for part in frames.split(BATCH)])
         self.description_mean.copy_(points.mean(0))
-        if self.hparams["smallest_reliability"] is None:
+        floor = self.hparams["smallest_reliability"]
+        if floor is None:
             self.description_map.copy_(torch.diag(1.0 / points.std(0).clamp(min=SMALLEST_DEVIATION)))
-            return
-        shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
-        directions, reliability = reliable_directions(points, shifted - points)
-        self.description_map.copy_(directions * (reliability >= self.hparams["smallest_reliability"]))
+        else:
+            shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
+            directions, reliability = reliable_directions(points, shifted - points)
+            if reliability[0] < floor:
+                raise UserError(
+                    f"keypoints tell nothing: the best direction has a reliability of {float(reliability[0]):.1f}, and "
+                    f"{floor} is asked for: train them longer (--data.keypoint_updates) or lower "
+                    "--model.smallest_reliability"
+                )
+            self.description_map.copy_(directions * (reliability >= floor))
+        self._share(self.description_mean)
+        self._share(self.description_map)
+
+    def _share(self, buffer: Tensor) -> None:
+        """Let all processes have what the first has found in its frames."""
+        if self._trainer is not None and self.trainer.world_size > 1:
+            torch.distributed.broadcast(buffer, 0)
 
     def _points(self, frames: Tensor) -> Tensor:
         """Coordinates (N, 2 K) of the keypoints of frames."""
@@ -122,29 +139,12 @@ class SACIMM(SAC):
 
     @torch.no_grad()
     def describe(self, frames: Tensor) -> Tensor:
-        """What is told of frames, uint8 (N, 3 S, H, W): (N, 2 K), of unit variance, 0 for what is left out."""
-        return (self._points(frames) - self.description_mean) @ self.description_map
-
-    @torch.no_grad()
-    def act(self, obs: Tensor, deterministic: bool = False, past: Tensor | None = None) -> Tensor:
-        """Choose actions.
+        """What is told of the newest frames of stacks, (N, 2 K), of unit variance, 0 for what is left out.
 
         Args:
-            obs: descriptions and actions (N, T, D + A), or stacks uint8 (N, 3 frame_stack, H, W).
-            deterministic: take the squashed mean instead of a sample.
-            past: with stacks, the actions between their descriptions (N, T - 1, A), newest last, 0 before an episode's
-                first; None for an episode's first frame.
-
-        Returns:
-            (N, A) in [-1, 1].
+            frames: uint8 (N, 3 S, H, W), or more of them than S.
         """
-        if obs.dtype == torch.uint8:
-            if past is None:
-                past = torch.zeros(len(obs), self.past_actions, self.hparams["action_dim"], device=obs.device)
-            windows = obs.unfold(1, 3 * self.described_frames, 3).movedim(-1, 2)  # (N, T, 3 S, H, W)
-            described = self.describe(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
-            obs = torch.cat([described, F.pad(past, (0, 0, 1, 0))], dim=2)
-        return super().act(obs, deterministic)
+        return (self._points(frames) - self.description_mean) @ self.description_map
 
     # Training.
 
@@ -153,9 +153,10 @@ class SACIMM(SAC):
         if "image" not in batch:
             return super().training_step(batch, batch_idx)
         self.env_steps.fill_(batch["env_steps"])
-        terms = self.imm.terms(batch["image"])
+        terms = self.imm.terms(batch["image"].float() / 255.0)
         if self.logs_now:
-            self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
+            self.log("train/mse", terms["mse"])
+            self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items() if name != "mse"})
         return self.imm.total(terms, self.global_step)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -171,13 +172,13 @@ class SACIMM(SAC):
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
-        """One Adam; the keypoints' rate falls to zero along half a cosine while they are learnt, the others stay."""
+        """One Adam; the keypoints' rate follows their own schedule while they are learnt, the others stay."""
         optimiser = torch.optim.Adam(self.parameter_groups(), fused=True)
         total = self.trainer.datamodule.keypoint_updates  # type: ignore[attr-defined]
 
-        def falling(step: int) -> float:
-            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, step / total)))
+        def keypoints(step: int) -> float:
+            return self.imm.lr_factor(step, total)
 
-        rates = [falling if group["name"] == "keypoints" else lambda step: 1.0 for group in optimiser.param_groups]
+        rates = [keypoints if group["name"] == "keypoints" else lambda step: 1.0 for group in optimiser.param_groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rates)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -300,14 +300,19 @@ class SAC(LightningModule):
         It is done here rather than in ``on_train_batch_end`` because callbacks run before the module there,
         and a checkpoint would hold the targets of the step before.
         """
+        update = self.global_step
         super().optimizer_step(*args, **kwargs)
+        self.follow(update)
+
+    def follow(self, update: int) -> None:
+        """Move the running mean of the actor and, where it is their turn, the target networks.
+
+        Args:
+            update: updates before this one.
+        """
         if self.mean_actor is not None:
             polyak_update(self.mean_actor, self.actor, self.hparams["mean_actor_tau"])
-        self.update_targets()
-
-    def update_targets(self) -> None:
-        """Move the target networks, where it is their turn."""
-        if self.global_step % self.hparams["target_every_updates"] == 0:
+        if update % self.hparams["target_every_updates"] == 0:
             tau = self.hparams["tau"]
             encoder_tau = self.hparams["encoder_tau"] or tau
             polyak_update(self.target.encoder, self.online.encoder, encoder_tau)

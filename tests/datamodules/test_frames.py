@@ -40,6 +40,14 @@ def test_frames_are_rendered_once_and_found_again(tmp_path: Path) -> None:
 
 
 @needs_gl
+def test_a_process_that_has_drawn_can_start_others_that_draw(tmp_path: Path) -> None:
+    env = FramesDataModule(**SMALL, cache_dir=str(tmp_path)).scene.make_env()
+    env.reset(seed=0)
+    assert FramesDataModule(**SMALL, cache_dir=str(tmp_path), seed=2).images("train").shape[0] == 130
+    env.close()
+
+
+@needs_gl
 def test_evaluation_covers_all_angles_and_its_state_is_where_the_pole_is(tmp_path: Path) -> None:
     data = FramesDataModule(**{**SMALL, "probe_count": 200}, cache_dir=str(tmp_path), farthest_m=0.5, supersampling=2)
     state = data.states("probe")

@@ -56,15 +56,6 @@ def test_coordinates_keep_their_precision_under_autocast() -> None:
     torch.testing.assert_close(plain, mixed, atol=1e-6, rtol=0)
 
 
-def test_presence_is_zero_for_a_flat_map_and_one_for_a_sharp_one() -> None:
-    assert coordinates.presence(torch.full((1, 1, 4, 4), 7.0)).item() == pytest.approx(0.0, abs=1e-6)
-    assert coordinates.presence(one_bright_cell(1e3)).item() == pytest.approx(1.0, abs=1e-6)
-    # Two equal cells of eight: 1 - ln 2 / ln 8 = 2/3.
-    scores = one_bright_cell(100.0)
-    scores[0, 0, 0, 0] = 100.0
-    assert coordinates.presence(scores).item() == pytest.approx(2 / 3, abs=1e-5)
-
-
 def test_heat_maps_have_no_factor_one_half() -> None:
     # Cells of a 2x2 map lie at +-.5: distances from (.5, .5) are 0, 1, 1 and sqrt 2.
     maps = coordinates.gaussian_heatmaps(torch.tensor([[[0.5, 0.5]]]), 2, 2, sigma=1.0)

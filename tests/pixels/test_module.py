@@ -12,7 +12,7 @@ from toy_pixels import AGENT, spot_batch, spot_data
 from handgen.callbacks.env_steps import EnvSteps
 from handgen.callbacks.torch_random_state import TorchRandomState
 from handgen.errors import UserError
-from handgen.pixels.module import PixelSAC
+from handgen.pixels.module import PixelSAC, with_images
 from handgen.sac import SAC
 
 IMM: dict[str, Any] = {"keypoints": 3, "width": 4, "foreground_weight": 0.0, "equivariance_weight": 0.0}
@@ -33,7 +33,7 @@ def reached(module: torch.nn.Module) -> set[str]:
 
 def test_the_reconstruction_trains_encoder_trunk_and_decoder() -> None:
     module = agent()
-    module.auxiliary_loss(spot_batch())["autoencoder"].backward()
+    module.auxiliary_loss(with_images(spot_batch()), 0)["autoencoder"].backward()
     assert reached(module) == {"online.encoder", "online.trunk", "decoder"}
 
 
@@ -96,7 +96,7 @@ def test_the_critics_move_keypoints_only_if_they_may(moves: bool, monkeypatch: p
     SAC.training_step(module, spot_batch(), 0).backward()
     assert ("online.encoder" in reached(module)) == moves
     module.zero_grad()
-    module.auxiliary_loss(spot_batch())["keypoints"].backward()
+    module.auxiliary_loss(with_images(spot_batch()), 0)["keypoints"].backward()
     assert reached(module) == {"online.encoder", "imm"}
 
 
@@ -122,7 +122,19 @@ def test_bad_settings_get_one_line(settings: dict[str, Any], message: str) -> No
         agent(**settings)
 
 
-def test_pictures_of_the_reconstruction() -> None:
-    images = agent().reconstruct(spot_batch()["obs"])
-    assert images.shape == (8, 6, 16, 16)
-    assert 0.0 <= images.min() <= images.max() <= 1.0
+def test_heads_start_orthogonal_and_targets_equal() -> None:
+    module = agent()
+    weight = module.actor.net[0].weight
+    gram = weight @ weight.T if weight.shape[0] < weight.shape[1] else weight.T @ weight
+    torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0.0)
+    for layer, target in zip(module.online.critics.layers, module.target.critics.layers, strict=True):
+        assert not layer.bias.any()
+        assert torch.equal(layer.weight, target.weight)
+    assert not torch.equal(*module.online.critics.layers[0].weight)
+
+
+def test_images_and_their_bytes_are_seen_alike() -> None:
+    module, obs = agent(imm=IMM), spot_batch()["obs"]
+    torch.testing.assert_close(module.online.encoder(obs), module.online.encoder(obs.float() / 255.0))
+    assert module.keypoints(obs).shape == (8, 3, 2)
+    assert agent().keypoints(obs).shape == (8, 0, 2)

@@ -13,6 +13,7 @@ from toy_pixels import ENV_ID, SIZE
 from handgen.callbacks.env_steps import EnvSteps
 from handgen.callbacks.torch_random_state import TorchRandomState
 from handgen.datamodules.envs import GymEnvs
+from handgen.datamodules.evaluation_episodes import Player
 from handgen.datamodules.keypoint_replay import KeypointReplay
 from handgen.datamodules.keypoint_rollouts import KeypointRollouts
 from handgen.datamodules.pixel_replay import FrameReplay
@@ -25,9 +26,8 @@ IMM: dict[str, Any] = {"keypoints": 2, "width": 4, "equivariance_weight": 0.0}
 
 def agent(**settings: Any) -> SACIMM:
     torch.manual_seed(0)
-    return SACIMM(
-        **{"action_dim": 1, "image_size": SIZE, "frame_stack": 2, "hidden_dims": (16, 16), "imm": IMM, **settings}
-    )
+    sizes = {"action_dim": 1, "image_size": SIZE, "frame_stack": 2, "hidden_dims": (16, 16)}
+    return SACIMM(**{**sizes, "imm": IMM, "smallest_reliability": None, **settings})
 
 
 def rollouts(**settings: Any) -> KeypointRollouts:
@@ -88,12 +88,20 @@ def test_images_are_shifted_by_whole_pixels() -> None:
 
 def test_unreliable_directions_are_not_told() -> None:
     frames = torch.randint(0, 256, (40, 3, SIZE, SIZE), dtype=torch.uint8)
-    for floor, told in ((0.0, 4), (1e6, 0), (None, 4)):
+    for floor, told in ((0.0, 4), (None, 4)):
         module = agent(smallest_reliability=floor)
         module.settle(frames)
         described = module.describe(frames)
         assert int((described.std(0) > 0).sum()) == told
         torch.testing.assert_close(described.mean(0), torch.zeros(4), atol=1e-4, rtol=0.0)
+    with pytest.raises(UserError, match="keypoints tell nothing"):
+        agent(smallest_reliability=1e6).settle(frames)
+
+
+@pytest.mark.parametrize("settings", [{"keypoint": 3}, {"keypoints": "three"}, {"image_size": None}])
+def test_a_wrong_setting_of_the_keypoints_gets_one_line(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="imm: "):
+        agent(imm=settings)
 
 
 def describe(frames: Tensor) -> Tensor:
@@ -185,6 +193,7 @@ def test_keypoints_are_learnt_first_and_then_stand_still(tmp_path: Path) -> None
     assert not torch.equal(at_three["actor.net.0.weight"], weights["actor.net.0.weight"])
     frames = source.replay.frames(torch.arange(len(source.replay)))
     described = source.replay.columns["description"][: len(frames), 0]
+    assert (described.std(0) > 0.01).any()  # or zeros would be compared with zeros
     torch.testing.assert_close(described, module.describe(frames), rtol=1e-4, atol=1e-4)
 
 
@@ -196,13 +205,24 @@ def test_resuming_is_exact(step: int, described_frames: int, tmp_path: Path) -> 
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_stacks_and_their_descriptions_give_the_same_action() -> None:
-    module = agent()
-    stacks = torch.randint(0, 256, (3, 6, SIZE, SIZE), dtype=torch.uint8)
-    described = module.describe(stacks.unflatten(1, (2, 3)).flatten(0, 1)).unflatten(0, (3, 2))
-    past = torch.tensor([[[0.0]], [[0.5]], [[-1.0]]])
-    known = torch.cat([described, torch.stack([torch.zeros(3, 1), past[:, 0]], dim=1)], dim=2)
-    assert torch.allclose(module.act(stacks, deterministic=True, past=past), module.act(known, deterministic=True))
+@pytest.mark.parametrize("described_frames", [1, 2])
+def test_a_player_knows_what_the_replay_knows(described_frames: int) -> None:
+    module, envs = agent(described_frames=described_frames), GymEnvs(ENV_ID, 2)
+    replay = KeypointReplay(4, described_frames, 60, 2, envs.obs_shape, 1, frame_stack=2)
+    obs = envs.reset([0, 1])
+    player = Player(module, envs)
+    for _ in range(3):
+        action = player.act(obs)
+        assert player.known is not None
+        assert torch.equal(action, module.act(player.known.values, deterministic=True))
+        step = envs.step(action)
+        kept = {"obs": obs, "action": action, "reward": step.reward, "next_obs": step.next_obs}
+        kept |= {"terminated": step.terminated, "truncated": step.truncated}
+        replay.add({**kept, "description": module.describe(obs), "next_description": module.describe(step.next_obs)})
+        obs = step.obs
+        assert not (step.terminated | step.truncated).any()
+    player.act(obs)
+    torch.testing.assert_close(player.known.values, replay.newest()[0])
 
 
 def test_a_checkpoint_makes_the_agent_again(tmp_path: Path) -> None:
@@ -213,9 +233,8 @@ def test_a_checkpoint_makes_the_agent_again(tmp_path: Path) -> None:
 
 def test_keypoints_of_whole_stacks_have_no_past() -> None:
     module = agent(described_frames=2)
-    stacks = torch.randint(0, 256, (3, 6, SIZE, SIZE), dtype=torch.uint8)
-    known = torch.cat([module.describe(stacks), torch.zeros(3, 1)], dim=1)[:, None]
-    assert torch.allclose(module(stacks), module.act(known, deterministic=True))
+    known = torch.randn(3, 1, 5)  # of one set of points, and the action beside it
+    assert torch.equal(module(known), module(torch.cat([known[..., :4], torch.ones(3, 1, 1)], dim=2)))
     with pytest.raises(UserError, match="described_frames=3"):
         agent(described_frames=3)
 
