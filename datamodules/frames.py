@@ -28,7 +28,7 @@ class FramesDataModule(LightningDataModule):
     Three splits: ``train`` are frames of a random policy, in the order in which it saw them; ``probe`` and ``test`` are
     cart-poles set to states drawn uniformly over cart positions wholly in view and over *all* pole angles, which a
     random policy rarely sees upright. A linear map from keypoints to the state is fitted on ``probe`` and graded on
-    ``test``. (Tasks other than one-pole cart-pole have random-policy frames there too, of episodes of their own.)
+    ``test``. (Tasks other than cart-pole have random-policy frames there too, of episodes of their own.)
 
     A training batch holds ``image``: float (B, 3, H, W) in [0, 1] on the device, frames drawn with replacement; any two
     of them make a pair, as the background is constant. A batch is a function of seed and optimiser step, so that a

@@ -50,7 +50,7 @@ class KeypointState(nn.Module):
 def reliable_directions(points: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
     """Directions in the space of all coordinates along which points say more about the scene than about their errors.
 
-    Eight points on a cart-pole have sixteen coordinates, but the scene moves in three dimensions, and a point in the
+    Eight points on a cart-pole have sixteen coordinates, but the scene moves in two dimensions, and a point in the
     middle of a pole slides along it from frame to frame. The directions maximise the ratio of the variance of the
     points to that of their errors, one after the other: the transform of Green et al. 1988 (maximum noise fraction,
     IEEE Transactions on Geoscience and Remote Sensing 26), a generalised eigenvalue problem.
