@@ -1,7 +1,8 @@
 """One update of SAC+AE: our module under its Trainer against a plain statement of the published one, updates a second.
 
-Both have the published networks, batches of stacks, delays and rates, in float32. The reference does what the published
-code does, in its order and with its optimisers (Yarats et al. 2021, arXiv:1910.01741): separate passes through the
+Both have the published networks, batches of stacks, delays and rates, in float32; ours a second time with convolutions
+in bfloat16, as agents train by default where the processor multiplies it. The reference does what the published code
+does, in its order and with its optimisers (Yarats et al. 2021, arXiv:1910.01741): separate passes through the
 convolutions for critics, actor and autoencoder, images channel by channel, one critic after the other, target weights
 one tensor at a time. Batches are ready-made; acting and replay are left out. Runs alternate in one process, and medians
 are compared.
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 from handgen.bench.vae_step import StepClock
 from handgen.pixels.autoencoder import PUBLISHED_STRIDES, ConvEncoder, Decoder, LatentTrunk
 from handgen.pixels.module import PixelSAC
+from handgen.precision import Compute, multiplies_bfloat16
 from handgen.results import Record
 from handgen.sac.networks import Actor, mlp
 
@@ -180,7 +182,7 @@ def transitions(batch_size: int, image_size: int) -> Batch:
     }
 
 
-def seconds_of_ours(batch: Batch, updates: int, image_size: int, hidden: int) -> float:
+def seconds_of_ours(batch: Batch, updates: int, image_size: int, hidden: int, compute: Compute) -> float:
     """Seconds of all updates but the first two."""
     clock = StepClock(skip=1)
     trainer = Trainer(
@@ -192,7 +194,7 @@ def seconds_of_ours(batch: Batch, updates: int, image_size: int, hidden: int) ->
         enable_model_summary=False,
         callbacks=[clock],
     )
-    module = PixelSAC(action_dim=1, image_size=image_size, hidden_dims=(hidden, hidden), compute="float32", **SETTINGS)
+    module = PixelSAC(action_dim=1, image_size=image_size, hidden_dims=(hidden, hidden), compute=compute, **SETTINGS)
     trainer.fit(module, Ready(batch, updates + 2))
     return clock.last - clock.first
 
@@ -222,20 +224,33 @@ def measure(
 
     Returns:
         ``sac_ae_update/ours`` and ``sac_ae_update/reference`` (updates/s, medians) and ``sac_ae_update/ratio`` (the
-        median of the ratios of neighbouring runs), with the extremes of the runs as ``low`` and ``high``.
+        median of the ratios of neighbouring runs), with the extremes of the runs as ``low`` and ``high``; where the
+        processor multiplies bfloat16, the same again with ours in it.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.manual_seed(0)
     batch = transitions(batch_size, image_size)
-    rates: dict[str, list[float]] = {"ours": [], "reference": []}
+    kinds: dict[Compute, str] = {"float32": ""}
+    if multiplies_bfloat16(torch.device("cpu")):
+        kinds["bfloat16"] = ", ours with bfloat16 convolutions"
+    seconds: dict[str, list[float]] = {name: [] for name in (*kinds, "reference")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for _ in range(runs):
-            for name, timed in (("ours", seconds_of_ours), ("reference", seconds_of_reference)):
-                rates[name].append(updates / timed(batch, updates, image_size, hidden))
-    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
+            for compute in kinds:
+                seconds[compute].append(seconds_of_ours(batch, updates, image_size, hidden, compute))
+            seconds["reference"].append(seconds_of_reference(batch, updates, image_size, hidden))
     unit = f"updates/s, batch {batch_size}, {image_size} px, {torch.get_num_threads()} threads"
-    return [
-        Record("bench", "stacks", unit, f"sac_ae_update/{name}", median(values), min(values), max(values), runs)
-        for name, values in rates.items()
-    ]
+    records = []
+    for compute, suffix in kinds.items():
+        pairs = list(zip(seconds[compute], seconds["reference"], strict=True))
+        figures = {
+            "ours": [updates / ours for ours, _ in pairs],
+            "reference": [updates / reference for _, reference in pairs],
+            "ratio": [reference / ours for ours, reference in pairs],
+        }
+        records += [
+            Record("bench", "stacks", unit + suffix, f"sac_ae_update/{name}", median(v), min(v), max(v), runs)
+            for name, v in figures.items()
+        ]
+    return records

@@ -15,7 +15,9 @@ def test_the_reference_learns() -> None:
 
 
 def test_records_of_a_tiny_comparison() -> None:
-    found = {record.metric: record for record in measure(runs=2, updates=2, batch_size=4, image_size=16, hidden=8)}
+    records = measure(runs=2, updates=2, batch_size=4, image_size=16, hidden=8)
+    assert len({record.variant for record in records}) == len(records) / 3 in (1, 2)
+    found = {record.metric: record for record in records if "bfloat16" not in record.variant}
     assert set(found) == {f"sac_ae_update/{name}" for name in ("ours", "reference", "ratio")}
     ratio = found["sac_ae_update/ratio"]
     assert 0 < ratio.low <= ratio.value <= ratio.high
