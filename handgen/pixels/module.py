@@ -113,6 +113,8 @@ class PixelSAC(AuxiliarySAC):
         self.actor.apply(delta_orthogonal)
         self.online.critics.apply(delta_orthogonal)
         self.target.critics.load_state_dict(self.online.critics.state_dict())
+        if self.mean_actor is not None:
+            self.mean_actor.load_state_dict(self.actor.state_dict())
         self.decoder = Decoder(convolutions, channels, latent_dim, strides) if convolutions is not None else None
         self.imm = model
         if model is not None and model.needs_background:

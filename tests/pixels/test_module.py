@@ -122,8 +122,11 @@ def test_bad_settings_get_one_line(settings: dict[str, Any], message: str) -> No
         agent(**settings)
 
 
-def test_heads_start_orthogonal_and_targets_equal() -> None:
-    module = agent()
+def test_heads_start_orthogonal_and_their_copies_equal() -> None:
+    module = agent(mean_actor_tau=0.1)
+    assert module.mean_actor is not None
+    for weight, copied in zip(module.actor.parameters(), module.mean_actor.parameters(), strict=True):
+        assert torch.equal(weight, copied)
     weight = module.actor.net[0].weight
     gram = weight @ weight.T if weight.shape[0] < weight.shape[1] else weight.T @ weight
     torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0.0)
