@@ -110,8 +110,8 @@ class PixelSAC(AuxiliarySAC):
         )
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
-        self.actor.apply(delta_orthogonal)
-        self.online.critics.apply(delta_orthogonal)
+        self.actor.trunk.apply(delta_orthogonal)
+        self.draw_weights()
         self.target.critics.load_state_dict(self.online.critics.state_dict())
         if self.mean_actor is not None:
             self.mean_actor.load_state_dict(self.actor.state_dict())
@@ -121,6 +121,12 @@ class PixelSAC(AuxiliarySAC):
             raise UserError(
                 "keypoints of stacks have no background: set foreground_weight and equivariance_weight to 0"
             )
+
+    def draw_weights(self) -> None:
+        """Draw the weights of the heads, orthogonal as published."""
+        super().draw_weights()
+        for part in self.heads:
+            part.apply(delta_orthogonal)
 
     # Use.
 

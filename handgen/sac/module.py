@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from handgen.episodes import return_measurement
 from handgen.errors import check_ranges
+from handgen.random_state import seeded
 from handgen.results import Measurement
 from handgen.sac import losses
 from handgen.sac.equations import (
@@ -85,6 +86,9 @@ class SAC(LightningModule):
         critic_layer_norm: normalise the critics' hidden layers, for several updates a decision.
         mean_actor_tau: share of the actor in one step of the running mean of its weights, which then acts wherever
             the mean action is asked for (Polyak and Juditsky 1992); None asks the actor itself.
+        resets_env_steps: environment steps after which actor and critics start anew from random weights, on the replay
+            as it is (Nikishin et al. 2022, arXiv:2205.07802): an agent that has settled on its first successes, and
+            would need very long to better them, learns more from the same experience when it comes to it fresh.
     """
 
     env_steps: Tensor
@@ -122,6 +126,7 @@ class SAC(LightningModule):
         critics: int | None = None,
         critic_layer_norm: bool = False,
         mean_actor_tau: float | None = None,
+        resets_env_steps: Sequence[int] = (),
     ) -> None:
         super().__init__()
         check_ranges(
@@ -130,6 +135,11 @@ class SAC(LightningModule):
             tau=(tau, 0.0 < tau <= 1.0, "lie in (0, 1]"),
             mean_actor_tau=(mean_actor_tau, mean_actor_tau is None or 0.0 < mean_actor_tau <= 1.0, "lie in (0, 1]"),
             initial_temperature=(initial_temperature, 0.0 < initial_temperature < math.inf, "be positive"),
+            resets_env_steps=(
+                list(resets_env_steps),
+                sorted(resets_env_steps) == list(resets_env_steps) and all(steps > 0 for steps in resets_env_steps),
+                "be positive and in order",
+            ),
             actor_every_updates=(actor_every_updates, actor_every_updates >= 1, "be at least 1"),
             target_every_updates=(target_every_updates, target_every_updates >= 1, "be at least 1"),
         )
@@ -201,7 +211,10 @@ class SAC(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One update on a batch of transitions."""
-        self.env_steps.fill_(batch["env_steps"])
+        before, now = int(self.env_steps), batch["env_steps"]
+        self.env_steps.fill_(now)
+        if any(before < steps <= now for steps in self.hparams["resets_env_steps"]):
+            self.start_anew()
         temperature = self.temperature.value  # of before this update, in all terms
         shared = self.online.encoder(batch["obs"])
         features = self.online.trunk(shared)
@@ -220,6 +233,33 @@ class SAC(LightningModule):
     def logs_now(self) -> bool:
         """Whether the loggers take what this update logs; logging every update would cost a tenth of its time."""
         return (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined, no-any-return]
+
+    @torch.no_grad()
+    def start_anew(self) -> None:
+        """Draw new weights for actor and critics and forget their optimiser's moments; encoders and temperature stay.
+
+        All processes of a run draw the same weights.
+        """
+        with seeded(torch.initial_seed() + int(self.env_steps), self.device):
+            self.draw_weights()
+        copies = [(self.target.critics, self.online.critics), (self.target.value, self.online.value)]
+        for copied, original in (*copies, (self.mean_actor, self.actor)):
+            if copied is not None and original is not None:
+                copied.load_state_dict(original.state_dict())
+        optimiser: Any = self.optimizers()
+        for part in self.heads:
+            for parameter in part.parameters():
+                optimiser.state.pop(parameter, None)
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """What follows the encoders: of the actor, of the critics, and of the value where there is one."""
+        return [self.actor.net, self.online.critics, *([self.online.value] if self.online.value is not None else [])]
+
+    def draw_weights(self) -> None:
+        """Draw the weights of the heads."""
+        for layer in (layer for part in self.heads for layer in part.modules()):
+            getattr(layer, "reset_parameters", lambda: None)()
 
     @torch.no_grad()
     def td_target(self, batch: Batch, temperature: Tensor) -> Tensor:

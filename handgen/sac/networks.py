@@ -119,9 +119,15 @@ class EnsembleLinear(nn.Module):
 
     def __init__(self, members: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        bound = 1.0 / math.sqrt(inputs)
-        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(members, 1, outputs))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights."""
+        bound = 1.0 / math.sqrt(self.weight.shape[1])
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: Tensor, frozen: bool = False) -> Tensor:
         """(C, B, inputs) to (C, B, outputs); ``frozen`` lets gradients through to x but not to the weights."""

@@ -169,6 +169,27 @@ def test_delayed_actor_and_targets(tmp_path: Path) -> None:
     assert [torch.equal(a, b) for a, b in pairwise(targets)] == [True, False, True]
 
 
+def test_a_reset_draws_the_heads_anew_once_and_leaves_encoder_and_temperature(tmp_path: Path) -> None:
+    settings = {"mean_actor_tau": 0.1, "target_every_updates": 1000, "lr": 1e-9, **FORMS["v1"]}
+    agent = tiny_agent(encoder=Shift(), resets_env_steps=[23], **settings)
+    start = copy.deepcopy(agent)
+    source = echo_data()
+    make_trainer(tmp_path, max_steps=6).fit(agent, source)
+    assert source.env_steps >= 23
+    weights, moments = [part.state_dict() for part in agent.heads], agent.optimizers().state  # type: ignore[union-attr]
+    for part, before in zip(weights, start.heads, strict=True):
+        assert not any(torch.equal(part[name], value) for name, value in before.state_dict().items())
+    torch.testing.assert_close(agent.online.encoder.layer.weight, start.online.encoder.layer.weight)
+    torch.testing.assert_close(agent.temperature.value, start.temperature.value)
+    for copied, original in ((agent.target.critics, agent.online.critics), (agent.mean_actor, agent.actor)):
+        for one, other in zip(copied.parameters(), original.parameters(), strict=True):
+            torch.testing.assert_close(one, other)
+    steps = {name: float(moments[p]["step"]) for name, p in agent.named_parameters() if p in moments}
+    assert steps["actor.net.0.weight"] < steps["temperature.log_alpha"] == 6
+    with pytest.raises(UserError, match="in order"):
+        tiny_agent(resets_env_steps=[20, 10])
+
+
 def test_a_fixed_temperature_stays(tmp_path: Path) -> None:
     agent = tiny_agent(learn_temperature=False, initial_temperature=0.2)
     make_trainer(tmp_path).fit(agent, echo_data())
