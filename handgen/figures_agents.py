@@ -31,7 +31,8 @@ REMEDIES = {
     "sac_imm_pole": "foreground weight, equivariance, separation, concentration",
     "sac_imm_frames": "points of single frames, and their differences",
     "sac_imm_reliable": "reliable directions alone",
-    "sac_imm": "past actions: ours",
+    "sac_imm_settled": "past actions",
+    "sac_imm": "fresh starts: ours",
 }
 """From the original to ours: each experiment adds one remedy to the one before, in the order of docs/pixels.md."""
 PUBLISHED_AT_100K = {"SAC+AE, published": 311.0, "best from pixels, published": 851.0}
