@@ -213,7 +213,7 @@ class SAC(LightningModule):
         """One update on a batch of transitions."""
         before, now = int(self.env_steps), batch["env_steps"]
         self.env_steps.fill_(now)
-        if any(before < steps <= now for steps in self.hparams["resets_env_steps"]):
+        if any(before <= steps < now for steps in self.hparams["resets_env_steps"]):
             self.start_anew()
         temperature = self.temperature.value  # of before this update, in all terms
         shared = self.online.encoder(batch["obs"])
