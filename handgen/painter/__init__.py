@@ -1,0 +1,1 @@
+"""Painters that write programs of brush strokes: action tables, engines, programs."""

@@ -1,0 +1,178 @@
+"""What a painter decides: one table, from which the environment, the policy's heads and the programs follow.
+
+SPIRAL (Ganin et al. 2018, arXiv:1804.01118) writes a program of T actions. An action has components, decided one after
+the other: whether to draw or to jump, where the stroke ends, where its control point lies, how thick, how hard and in
+which colour it is drawn. A jump needs an end alone; what is not needed is masked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from handgen.errors import UserError
+
+FLAG = "draw"
+PLACES = ("end", "control")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One decision.
+
+    Attributes:
+        name: ``draw``, ``end``, ``control``, ``size``, ``pressure``, ``red``, ``green``, ``blue`` or, for one axis of a
+            place, ``end_x`` and the like.
+        bins: number of choices; 0 for a continuous one, which is told as its value.
+        low: value of the first choice.
+        high: value of the last choice.
+        values: values of all choices, where they are not evenly spaced.
+        grid: side of the grid whose cells, row by row, are the choices; values are their middles, (x, y) in [0, 1].
+        drawing_only: whether a jump has no use for it.
+    """
+
+    name: str
+    bins: int = 0
+    low: float = 0.0
+    high: float = 1.0
+    values: tuple[float, ...] = ()
+    grid: int = 0
+    drawing_only: bool = True
+
+    def decode(self, choice: Tensor) -> Tensor:
+        """Choices (...,) to values (...,), those of a grid (..., 2)."""
+        if self.grid:
+            index = choice.long()
+            cell = torch.stack([index % self.grid, index // self.grid], dim=-1)
+            return (cell.float() + 0.5) / self.grid
+        if self.values:
+            return torch.tensor(self.values, device=choice.device)[choice.long()]
+        return choice.float() if not self.bins else self.low + (self.high - self.low) * choice / max(1, self.bins - 1)
+
+    def encode(self, value: Tensor) -> Tensor:
+        """The nearest choices (...,), of values (...,) or (..., 2)."""
+        if self.grid:
+            cell = (value * self.grid).floor().long().clamp(0, self.grid - 1)
+            return cell[..., 1] * self.grid + cell[..., 0]
+        if self.values:
+            known = torch.tensor(self.values, device=value.device)
+            return (value[..., None] - known).abs().argmin(dim=-1)
+        if not self.bins:
+            return value.clamp(self.low, self.high)
+        share = (value - self.low) / (self.high - self.low)
+        return (share * (self.bins - 1)).round().long().clamp(0, self.bins - 1)
+
+
+@dataclass(frozen=True)
+class ActionTable:
+    """The components of an action, in the order in which they are decided.
+
+    Attributes:
+        name: of the preset.
+        components: the flag first, on which the others' masks depend.
+    """
+
+    name: str
+    components: tuple[Component, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the components."""
+        return tuple(component.name for component in self.components)
+
+    def __len__(self) -> int:
+        """Return the number of components C."""
+        return len(self.components)
+
+    def used(self, actions: Tensor) -> Tensor:
+        """Which components of actions (..., C) matter, bool (..., C)."""
+        drawing_only = torch.tensor([component.drawing_only for component in self.components], device=actions.device)
+        drawn = actions[..., self.names.index(FLAG)] > 0
+        return drawn[..., None] | ~drawing_only
+
+    def decode(self, actions: Tensor) -> dict[str, Tensor]:
+        """Actions (..., C) to values by name: places (..., 2) in [0, 1], all else (...,)."""
+        found = {c.name: c.decode(actions[..., i]) for i, c in enumerate(self.components)}
+        for place in PLACES:
+            if f"{place}_x" in found:
+                found[place] = torch.stack([found.pop(f"{place}_x"), found.pop(f"{place}_y")], dim=-1)
+        return found
+
+    def encode(self, values: dict[str, Tensor]) -> Tensor:
+        """The actions (..., C) nearest to values by name; components without a value take their first choice."""
+        apart = dict(values)
+        for place in PLACES:
+            if place in apart and f"{place}_x" in self.names:
+                apart |= {f"{place}_x": apart[place][..., 0], f"{place}_y": apart[place][..., 1]}
+        shape = values["end"].shape[:-1]
+        nothing = torch.zeros(shape, device=values["end"].device)
+        return torch.stack(
+            [(c.encode(apart[c.name]) if c.name in apart else nothing).float() for c in self.components], -1
+        )
+
+
+def scale(name: str, bins: int, low: float = 0.0, high: float = 1.0) -> Component:
+    """Evenly spaced choices."""
+    return Component(name, bins, low, high)
+
+
+def axes(place: str, bins: int, drawing_only: bool = True) -> tuple[Component, Component]:
+    """A place as two decisions, column and row, at the middles of ``bins`` cells."""
+    half = 0.5 / bins
+    return (
+        Component(f"{place}_x", bins, half, 1.0 - half, drawing_only=drawing_only),
+        Component(f"{place}_y", bins, half, 1.0 - half, drawing_only=drawing_only),
+    )
+
+
+DRAW = Component(FLAG, 2, drawing_only=False)
+SPIRAL_SIZES = tuple(pixels / 64 for pixels in (1, 2, 4, 8, 12, 24))
+"""Diameters of the released agents' brushes, as shares of the canvas' side."""
+COLOURS = tuple(scale(name, 20) for name in ("red", "green", "blue"))
+
+
+def _paper(name: str, colours: tuple[Component, ...]) -> ActionTable:
+    side = 32
+    places = Component("end", side**2, grid=side, drawing_only=False), Component("control", side**2, grid=side)
+    strength = Component("size", len(SPIRAL_SIZES), values=SPIRAL_SIZES), scale("pressure", 10, 0.1, 1.0)
+    return ActionTable(name, (DRAW, *places, *strength, *colours))
+
+
+def _fast(name: str, colours: tuple[Component, ...]) -> ActionTable:
+    places = (*axes("end", 16, drawing_only=False), *axes("control", 16))
+    return ActionTable(
+        name, (DRAW, *places, scale("size", 4, 1.5 / 32, 6 / 32), scale("pressure", 4, 0.4, 1.0), *colours)
+    )
+
+
+TABLES = {
+    table.name: table
+    for table in (
+        _paper("paper", COLOURS),
+        _paper("paper_grey", ()),
+        _fast("fast", tuple(scale(name, 8) for name in ("red", "green", "blue"))),
+        _fast("fast_grey", ()),
+    )
+}
+
+
+def action_table(name: str) -> ActionTable:
+    """The preset of that name.
+
+    Raises:
+        UserError: if there is none, with those of similar names.
+    """
+    if name not in TABLES:
+        near = difflib.get_close_matches(name, TABLES, 3, 0.3) or list(TABLES)
+        raise UserError(f"there is no action table {name!r}: take {', '.join(near)}")
+    return TABLES[name]
+
+
+def combinations(table: ActionTable) -> float:
+    """Number of different actions; infinite where one component is continuous."""
+    return math.prod(float(component.bins or math.inf) for component in table.components)
