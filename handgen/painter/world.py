@@ -1,0 +1,147 @@
+"""Canvases side by side that are painted on action by action, on whatever engine draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from handgen.errors import UserError
+from handgen.painter.actions import FLAG, ActionTable
+from handgen.painter.brush import TILE, fast_coverage, paint
+
+CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """One stroke on each of N canvases.
+
+    Attributes:
+        places: (N, 3, 2), start, control and end as (x, y) in [0, 1].
+        pressure: (N, 2) in [0, 1], at start and end.
+        size: (N,), diameter at full pressure as a share of the canvas' side.
+        colour: (N, 3) in [0, 1].
+        drawn: bool (N,); False is a jump to the end.
+    """
+
+    places: Tensor
+    pressure: Tensor
+    size: Tensor
+    colour: Tensor
+    drawn: Tensor
+
+
+class Engine(Protocol):
+    """What draws: holds N canvases.
+
+    ``size`` is their height and width in pixels, ``channels`` 1 (grey) or 3.
+    """
+
+    size: int
+    channels: int
+
+    def blank(self, count: int) -> None:
+        """Take N new canvases, white."""
+
+    def draw(self, strokes: Strokes) -> None:
+        """Draw one stroke on each, or move each brush."""
+
+    @property
+    def canvas(self) -> Tensor:
+        """The canvases as they are, float (N, C, H, W) in [0, 1]."""
+        ...
+
+
+class TorchEngine:
+    """The brush of `handgen.painter.brush`: opaque, round, its radius proportional to the pressure.
+
+    Args:
+        size: height and width in pixels, a multiple of 8.
+        channels: 1 or 3.
+        device: where canvases are.
+
+    Raises:
+        UserError: for another size or number of channels.
+    """
+
+    def __init__(self, size: int = 64, channels: int = 3, device: torch.device | str = "cpu") -> None:
+        if size < TILE or size % TILE:
+            raise UserError(f"a canvas of {size} pixels: its side must be a multiple of {TILE}")
+        if channels not in CHANNELS:
+            raise UserError(f"a canvas has 1 channel (grey) or 3, not {channels}")
+        self.size, self.channels, self.device = size, channels, device
+        self.blank(0)
+
+    def blank(self, count: int) -> None:
+        """Take N new canvases, white."""
+        self._canvas = torch.ones(count, self.channels, self.size, self.size, device=self.device)
+
+    def draw(self, strokes: Strokes) -> None:
+        """Draw one stroke on each canvas where ``drawn``."""
+        radius = 0.5 * strokes.size[:, None] * strokes.pressure
+        covered = fast_coverage(strokes.places, radius, self.size)
+        colour = strokes.colour[:, : self.channels]
+        self._canvas = paint(self._canvas, covered, colour, strokes.drawn.float())
+
+    @property
+    def canvas(self) -> Tensor:
+        """The canvases as they are, float (N, C, H, W) in [0, 1]."""
+        return self._canvas
+
+
+class PaintWorld:
+    """N painters, each with a canvas, a pen and a number of actions to spend.
+
+    The pen starts at the middle of the canvas. A stroke runs from where the pen is, past its control point, to its end,
+    where the next one starts; its pressure runs from that of the stroke before to its own. A pen that has jumped
+    presses as hard as it is told at once. Colours are black where the table has none.
+
+    Args:
+        table: what an action is.
+        engine: what draws.
+    """
+
+    def __init__(self, table: ActionTable, engine: Engine) -> None:
+        self.table, self.engine = table, engine
+        self.reset(0)
+
+    def reset(self, count: int) -> Tensor:
+        """Begin N paintings; the blank canvases (N, C, H, W)."""
+        self.engine.blank(count)
+        canvas = self.engine.canvas
+        self.pen = torch.full((count, 2), 0.5, device=canvas.device)
+        self.pressure = torch.full((count,), float("nan"), device=canvas.device)  # none after a jump
+        return canvas
+
+    def step(self, actions: Tensor) -> Tensor:
+        """Act once on each canvas.
+
+        Args:
+            actions: (N, C), choices as numbers.
+
+        Returns:
+            Canvases (N, C, H, W).
+        """
+        self.engine.draw(self.strokes(actions))
+        return self.engine.canvas
+
+    def strokes(self, actions: Tensor) -> Strokes:
+        """What actions (N, C) draw from where the pens are; moves the pens."""
+        values = self.table.decode(actions)
+        drawn, end = values[FLAG] > 0, values["end"]
+        pressure = values.get("pressure", torch.ones_like(self.pressure))
+        before = torch.where(self.pressure.isnan(), pressure, self.pressure)
+        colour = [values.get(name, torch.zeros_like(pressure)) for name in ("red", "green", "blue")]
+        strokes = Strokes(
+            torch.stack([self.pen, values["control"], end], dim=1),
+            torch.stack([before, pressure], dim=1),
+            values["size"],
+            torch.stack(colour, dim=1),
+            drawn,
+        )
+        self.pen = end
+        self.pressure = torch.where(drawn, pressure, torch.full_like(pressure, float("nan")))
+        return strokes

@@ -1,0 +1,88 @@
+"""Painting action by action: pens, pressure, jumps, programs that come out the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from handgen.errors import UserError
+from handgen.painter.actions import TABLES, action_table
+from handgen.painter.brush import coverage
+from handgen.painter.programs import Program, load_program, replay, save_program, to_svg
+from handgen.painter.world import PaintWorld, TorchEngine
+
+
+def random_program(table: str, steps: int = 8, channels: int = 3) -> Program:
+    generator = torch.Generator().manual_seed(3)
+    choices = [torch.randint(c.bins, (steps,), generator=generator) for c in action_table(table).components]
+    return Program(table, torch.stack(choices, dim=-1).float(), channels)
+
+
+def fast(draw: int, end: tuple[int, int], control: tuple[int, int], size: int, pressure: int) -> list[float]:
+    return [float(n) for n in (draw, *end, *control, size, pressure)]
+
+
+def test_strokes_go_on_where_the_last_one_ended_with_its_pressure() -> None:
+    world = PaintWorld(action_table("fast_grey"), TorchEngine(32, 1))
+    world.reset(1)
+    first = world.strokes(torch.tensor([fast(1, (3, 3), (5, 5), 1, 0)]))
+    assert first.places[0].tolist() == [[0.5, 0.5], [5.5 / 16] * 2, [3.5 / 16] * 2]
+    assert first.pressure[0].tolist() == pytest.approx([0.4, 0.4])  # nothing was before
+    second = world.strokes(torch.tensor([fast(1, (9, 0), (5, 5), 1, 3)]))
+    assert second.places[0, 0].tolist() == [3.5 / 16] * 2
+    assert second.pressure[0].tolist() == pytest.approx([0.4, 1.0])
+    jump = world.strokes(torch.tensor([fast(0, (0, 0), (5, 5), 1, 3)]))
+    assert not jump.drawn.any()
+    third = world.strokes(torch.tensor([fast(1, (9, 0), (5, 5), 1, 1)]))
+    assert third.places[0, 0].tolist() == [0.5 / 16] * 2
+    assert third.pressure[0].tolist() == pytest.approx([0.6, 0.6])
+
+
+def test_a_stroke_on_the_canvas_is_what_the_brush_covers() -> None:
+    world = PaintWorld(action_table("fast_grey"), TorchEngine(32, 1))
+    world.reset(2)
+    actions = torch.tensor([fast(1, (3, 3), (15, 5), 3, 3), fast(0, (3, 3), (15, 5), 3, 3)])
+    canvas = world.step(actions)
+    places = torch.tensor([[[0.5, 0.5], [15.5 / 16, 5.5 / 16], [3.5 / 16, 3.5 / 16]]])
+    ink = coverage(places, torch.full((1, 2), 3 / 32), 32)
+    torch.testing.assert_close(canvas[0], 1.0 - ink, atol=1e-4, rtol=0.0)
+    assert (canvas[1] == 1.0).all()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_program_comes_out_the_same_from_its_file(table: str, tmp_path: Path) -> None:
+    program = random_program(table, channels=1 if "grey" in table else 3)
+    again = load_program(save_program(program, tmp_path / "program.json"))
+    assert again.table == table and torch.equal(again.actions, program.actions)
+    for size in (32, 64):
+        canvases = replay(program, size)
+        assert canvases.shape == (9, program.channels, size, size)
+        assert torch.equal(canvases, replay(again, size))
+        assert canvases[-1].min() < 0.9
+    assert to_svg(program).count("<line") == 8 * int((program.actions[:, 0] > 0).sum())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "format 99"),
+        ({"table": "oil"}, "no action table 'oil'"),
+        ({"actions": [[1.0, 2.0]]}, "has 7 components, not 2"),
+        ({"actions": [[1, 99, 0, 0, 0, 0, 0]]}, "end_x has the choices 0 to 15"),
+        ({"actions": [[1, float("nan"), 0, 0, 0, 0, 0]]}, "end_x: a choice is not a number"),
+        ({"actions": "none"}, "rows of numbers"),
+    ],
+)
+def test_a_wrong_program_gets_one_line(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    path = save_program(random_program("fast_grey"), tmp_path / "program.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(UserError, match=message):
+        load_program(path)
+
+
+def test_what_is_no_program_gets_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no program of brush strokes"):
+        load_program(tmp_path / "absent.json")
+    with pytest.raises(UserError, match="multiple of 8"):
+        TorchEngine(30)
