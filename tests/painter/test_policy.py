@@ -1,0 +1,96 @@
+"""The painter's policy: probabilities, masks, memory, blindness."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from handgen.painter.actions import action_table
+from handgen.painter.policy import NOISE, Decided, Policy, Seen, Size
+
+LENGTH, COUNT = 3, 4
+
+
+def seen(length: int = LENGTH, channels: int = 1, target: bool = False, table: str = "fast_grey") -> Seen:
+    generator = torch.Generator().manual_seed(0)
+    components = action_table(table).components
+    previous = [torch.randint(c.bins, (length, COUNT), generator=generator).float() for c in components]
+    began = torch.zeros(length, COUNT, dtype=torch.bool)
+    began[0] = True
+    images = torch.rand(2, length, COUNT, channels, 32, 32, generator=generator)
+    noise = torch.randn(1, COUNT, NOISE, generator=generator).expand(length, -1, -1)
+    return Seen(images[0], torch.stack(previous, -1), began, noise, images[1] if target else None)
+
+
+def policy(table: str = "fast_grey", size: Size = "fast", **settings: bool) -> Policy:
+    torch.manual_seed(0)
+    channels = 1 if "grey" in table else 3
+    return Policy(action_table(table), 32, channels, size=size, width=32, **settings)
+
+
+def at(step: int, whole: Seen) -> Seen:
+    """One step of what is seen."""
+    parts = {f.name: getattr(whole, f.name) for f in dataclasses.fields(whole)}
+    return Seen(**{name: part if part is None else part[step : step + 1] for name, part in parts.items()})
+
+
+@pytest.mark.parametrize(("table", "size"), [("fast_grey", "fast"), ("paper_grey", "paper")])
+def test_what_is_judged_is_what_was_decided(table: str, size: Size) -> None:
+    module, whole, memory = policy(table, size), seen(table=table), None
+    steps: list[Decided] = []
+    for step in range(LENGTH):
+        steps.append(module(at(step, whole), memory))
+        memory = steps[-1].memory
+    actions = torch.cat([step.actions for step in steps])
+    judged = module(whole, actions=actions)
+    for name in ("log_prob", "entropy", "value"):
+        one_by_one = torch.cat([getattr(step, name) for step in steps])
+        torch.testing.assert_close(getattr(judged, name), one_by_one, atol=1e-5, rtol=1e-4)
+    assert torch.equal(judged.actions, actions)
+
+
+def test_probabilities_of_all_actions_sum_to_one() -> None:
+    # Flag and end of a jump: what follows is not needed and must not count.
+    module, one = policy(), at(0, seen())
+    total = torch.zeros(COUNT)
+    for column in range(16):
+        for row in range(16):
+            action = torch.tensor([0.0, column, row, 0.0, 0.0, 0.0, 0.0]).expand(1, COUNT, -1)
+            total += module(one, actions=action).log_prob.sum(-1).exp()[0].detach()
+    stroke = module(one, actions=torch.ones(1, COUNT, 7)).log_prob[0, :, 0].exp().detach()
+    torch.testing.assert_close(total + stroke, torch.ones(COUNT))
+
+
+def test_a_jump_has_no_entropy_but_that_of_its_end() -> None:
+    decided = policy()(at(0, seen()), actions=torch.zeros(1, COUNT, 7))
+    assert (decided.entropy[..., :3] > 0).all() and (decided.entropy[..., 3:] == 0).all()
+    assert (decided.log_prob[..., 3:] == 0).all()
+
+
+def test_an_episode_forgets_the_one_before() -> None:
+    module, whole = policy(), seen()
+    actions = torch.zeros(LENGTH, COUNT, 7)
+    began = whole.began.clone()
+    began[2] = True
+    fresh = module(at(2, dataclasses.replace(whole, began=began)), actions=actions[2:])
+    after = module(dataclasses.replace(whole, began=began), actions=actions)
+    torch.testing.assert_close(after.value[2:], fresh.value)
+    assert not torch.allclose(module(whole, actions=actions).value[2:], fresh.value)
+
+
+def test_a_blind_painter_does_not_see_the_canvas_and_others_do() -> None:
+    one = at(0, seen(target=True))
+    other = dataclasses.replace(one, canvas=1.0 - one.canvas)
+    aimed = dataclasses.replace(one, target=one.canvas)
+    action = torch.ones(1, COUNT, 7)
+    blind, sighted = policy(blind=True, conditional=True), policy(conditional=True)
+    assert torch.equal(blind(one, actions=action).value, blind(other, actions=action).value)
+    assert not torch.equal(sighted(one, actions=action).value, sighted(other, actions=action).value)
+    assert not torch.equal(blind(one, actions=action).value, blind(aimed, actions=action).value)
+
+
+def test_gradients_reach_every_weight() -> None:
+    module, whole = policy("paper_grey", "paper"), seen(table="paper_grey")
+    decided = module(whole, actions=torch.ones(LENGTH, COUNT, 5))
+    (decided.log_prob.sum() + decided.value.sum()).backward()
+    assert not {name for name, p in module.named_parameters() if p.grad is None or not p.grad.any()}
