@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from handgen.painter.brush import fast_coverage
+from handgen.painter.brush import coverage
 
 # Each digit as pen strokes through points of the unit square, (x, y) with y down; curves are smooth between them.
 SHAPES: tuple[tuple[tuple[tuple[float, float], ...], ...], ...] = (
@@ -83,7 +83,7 @@ def _draw(labels: Tensor, seed: int, first: int, size: int) -> Tensor:
         owner += [number] * len(curves)
         width += [0.025 + 0.025 * torch.rand((), generator=generator).item()] * len(curves)
     radius = torch.tensor(width)[:, None].expand(-1, 2)
-    covered = fast_coverage(torch.cat(places), radius, size)
+    covered = coverage(torch.cat(places), radius, size)
     ink = torch.zeros(len(labels), size, size)
     ink.scatter_reduce_(0, torch.tensor(owner)[:, None, None].expand_as(covered), covered, "amax")
     return ((1.0 - ink) * 255.0).round().to(torch.uint8)[:, None]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handgen.errors import UserError
 from handgen.painter.actions import FLAG, ActionTable
-from handgen.painter.brush import TILE, fast_coverage, paint
+from handgen.painter.brush import TILE, coverage, paint
 
 CHANNELS = (1, 3)
 
@@ -82,7 +82,7 @@ class TorchEngine:
     def draw(self, strokes: Strokes) -> None:
         """Draw one stroke on each canvas where ``drawn``."""
         radius = 0.5 * strokes.size[:, None] * strokes.pressure
-        covered = fast_coverage(strokes.places, radius, self.size)
+        covered = coverage(strokes.places, radius, self.size)
         colour = strokes.colour[:, : self.channels]
         self._canvas = paint(self._canvas, covered, colour, strokes.drawn.float())
 
