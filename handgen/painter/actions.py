@@ -26,8 +26,8 @@ class Component:
     """One decision.
 
     Attributes:
-        name: ``draw``, ``end``, ``control``, ``size``, ``pressure``, ``red``, ``green``, ``blue`` or, for one axis of a
-            place, ``end_x`` and the like.
+        name: ``draw``, ``end``, ``control``, ``size``, ``pressure``, ``shape``, ``red``, ``green``, ``blue``; for one
+            axis of a place ``end_x`` and the like.
         bins: number of choices; 0 for a continuous one, which is told as its value.
         low: value of the first choice.
         high: value of the last choice.
@@ -150,6 +150,18 @@ def _fast(name: str, colours: tuple[Component, ...]) -> ActionTable:
     )
 
 
+SHAPES = ("box", "sphere", "cylinder", "capsule")
+SCENE_SIZES = (0.12, 0.18, 0.26)
+"""Half the width of an object in metres; the floor that the grid covers is two metres wide."""
+
+
+def _scene(name: str) -> ActionTable:
+    place = Component("end", 16**2, grid=16)
+    colours = tuple(scale(name, 4) for name in ("red", "green", "blue"))
+    shape = Component("shape", len(SHAPES), 0.0, len(SHAPES) - 1.0)
+    return ActionTable(name, (DRAW, shape, place, Component("size", 3, values=SCENE_SIZES), *colours))
+
+
 TABLES = {
     table.name: table
     for table in (
@@ -157,6 +169,7 @@ TABLES = {
         _paper("paper_grey", ()),
         _fast("fast", tuple(scale(name, 8) for name in ("red", "green", "blue"))),
         _fast("fast_grey", ()),
+        _scene("scene"),
     )
 }
 

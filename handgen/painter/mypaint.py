@@ -128,7 +128,7 @@ class Sheet:
         self.library.mypaint_tile_request_init(ctypes.byref(request), 0, column, row, 0)
         self.library.mypaint_tiled_surface_tile_request_start(self.surface, ctypes.byref(request))
         memory = (ctypes.c_uint16 * (TILE * TILE * 4)).from_address(request.buffer)
-        pixels: NDArray[np.uint16] = np.frombuffer(memory, dtype=np.uint16).reshape(TILE, TILE, 4)
+        pixels: NDArray[np.uint16] = np.ctypeslib.as_array(memory).reshape(TILE, TILE, 4)
         return pixels
 
     def set(self, setting: bytes, value: float) -> None:
