@@ -1,0 +1,100 @@
+"""Strokes found by descent: a network that turns a picture into strokes, learnt through the differentiable brush."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from handgen.painter.actions import FLAG, ActionTable
+from handgen.painter.brush import coverage, paint
+
+SMALLEST_SIZE, LARGEST_SIZE = 0.02, 0.25
+"""Diameters of a stroke, as shares of the canvas' side."""
+
+
+class StrokeNet(nn.Module):
+    """A picture to S strokes that start anywhere: places, diameter, opacity, colour.
+
+    Args:
+        strokes: S.
+        image_size: height and width of pictures, a multiple of 8.
+        channels: of pictures; 1 paints in black.
+        width: channels of the first convolution.
+    """
+
+    def __init__(self, strokes: int = 5, image_size: int = 32, channels: int = 1, width: int = 32) -> None:
+        super().__init__()
+        self.strokes, self.channels = strokes, channels
+        self.numbers = 8 + (3 if channels == 3 else 0)
+        layers: list[nn.Module] = []
+        for incoming, outgoing in ((channels, width), (width, 2 * width), (2 * width, 4 * width)):
+            layers += [nn.Conv2d(incoming, outgoing, 3, 2, 1), nn.BatchNorm2d(outgoing), nn.ReLU(inplace=True)]
+        flat = 4 * width * (image_size // 8) ** 2
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 256), nn.ReLU(inplace=True))
+        self.out = nn.Linear(256, strokes * self.numbers)
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Pictures (B, C, H, W) in [0, 1] to strokes.
+
+        Returns:
+            ``places`` (B, S, 3, 2), ``size`` (B, S), ``opacity`` (B, S) and ``colour`` (B, S, 3).
+        """
+        raw = self.out(self.layers(1.0 - image)).view(-1, self.strokes, self.numbers)
+        places = torch.sigmoid(raw[..., :6]).unflatten(-1, (3, 2))
+        size = SMALLEST_SIZE + (LARGEST_SIZE - SMALLEST_SIZE) * torch.sigmoid(raw[..., 6] - 1.0)
+        opacity = torch.sigmoid(raw[..., 7] + 2.0)
+        shape = (*raw.shape[:2], 3)
+        colour = torch.sigmoid(raw[..., 8:]) if self.channels == 3 else torch.zeros(shape, device=raw.device)
+        return {"places": places, "size": size, "opacity": opacity, "colour": colour}
+
+
+def paint_strokes(strokes: dict[str, Tensor], size: int, channels: int) -> Tensor:
+    """What `StrokeNet` decided, painted one stroke after the other on white, (B, C, size, size) in [0, 1]."""
+    places, diameter = strokes["places"], strokes["size"]
+    count, each = diameter.shape
+    radius = (0.5 * diameter).flatten()[:, None].expand(-1, 2)
+    covered = coverage(places.flatten(0, 1), radius, size).unflatten(0, (count, each))
+    canvas = torch.ones(count, channels, size, size, device=places.device)
+    for index in range(each):
+        colour = strokes["colour"][:, index, :channels]
+        canvas = paint(canvas, covered[:, index], colour, strokes["opacity"][:, index])
+    return canvas
+
+
+@torch.no_grad()
+def to_actions(strokes: dict[str, Tensor], table: ActionTable, length: int, least_opacity: float = 0.5) -> Tensor:
+    """The nearest actions (B, T, C) to strokes: for each a jump to its start, unless the pen is there, and the stroke.
+
+    Strokes that hardly show are left out; what is left of T are jumps to where the pen is, which paint nothing.
+
+    Args:
+        strokes: of `StrokeNet`.
+        table: what an action is.
+        length: T; strokes that no longer fit are left out.
+        least_opacity: below, a stroke is left out.
+    """
+    places, size, colour = strokes["places"], strokes["size"], strokes["colour"]
+    known = {"size": size, "pressure": torch.ones_like(size)}
+    known |= {name: colour[..., i] for i, name in enumerate(("red", "green", "blue"))}
+    drawn = torch.ones_like(size)
+    lines = table.encode({**known, FLAG: drawn, "end": places[:, :, 2], "control": places[:, :, 1]})
+    jumps = table.encode({FLAG: 0.0 * drawn, "end": places[:, :, 0]})
+    middle = table.encode({FLAG: torch.zeros(1), "end": torch.full((1, 2), 0.5)})[0]
+    kept = strokes["opacity"] >= least_opacity
+    rows = []
+    for row in range(len(size)):
+        actions, pen = [], middle
+        for jump, line in zip(jumps[row][kept[row]], lines[row][kept[row]], strict=True):
+            starts = [] if torch.equal(jump, pen) else [jump]
+            if len(actions) + len(starts) + 1 > length:
+                break
+            actions += [*starts, line]
+            pen = lift(line, table)
+        rows.append(torch.stack([*actions, *[pen] * (length - len(actions))]))
+    return torch.stack(rows)
+
+
+def lift(action: Tensor, table: ActionTable) -> Tensor:
+    """The jump to where an action (C,) ends."""
+    ends = torch.tensor([name.startswith("end") for name in table.names])
+    return action * ends
