@@ -83,7 +83,8 @@ def to_actions(strokes: dict[str, Tensor], table: ActionTable, length: int, leas
     kept = strokes["opacity"] >= least_opacity
     rows = []
     for row in range(len(size)):
-        actions, pen = [], middle
+        actions: list[Tensor] = []
+        pen = middle
         for jump, line in zip(jumps[row][kept[row]], lines[row][kept[row]], strict=True):
             starts = [] if torch.equal(jump, pen) else [jump]
             if len(actions) + len(starts) + 1 > length:
