@@ -9,7 +9,7 @@ replay before the first update come on top, unless the updates catch up with the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,14 @@ from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
 from handgen.errors import UserError, check_ranges
 
 
+class MakesBatches(Protocol):
+    """What makes batches one at a time."""
+
+    def next_batch(self) -> dict[str, Any]:
+        """Make the next one."""
+        ...
+
+
 class Experience:
     """The batches of one epoch; drawing one takes the decisions that are due before it.
 
@@ -34,14 +42,14 @@ class Experience:
         updates: of the epoch.
     """
 
-    def __init__(self, source: ReplayDataModule, updates: int) -> None:
+    def __init__(self, source: MakesBatches, updates: int) -> None:
         self.source, self.updates = source, updates
 
     def __len__(self) -> int:
         """Return the updates of the epoch."""
         return self.updates
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield whole batches."""
         for _ in range(len(self)):
             yield self.source.next_batch()

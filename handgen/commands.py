@@ -61,6 +61,9 @@ class HandgenTrainer(Trainer):
             return
         images = draw_samples(model, datamodule, count, sample_seed, sampler)
         print(f"{count} samples: {write_samples(images, folder)}")
+        painter: Any = model
+        if hasattr(painter, "write_programs"):
+            print(f"as programs, drawings and a film: {painter.write_programs(folder, count, sample_seed, sampler)}")
 
     def frames(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Render an experiment's images ahead, if they are not in the cache yet.

@@ -144,10 +144,8 @@ def _paper(name: str, colours: tuple[Component, ...]) -> ActionTable:
 
 
 def _fast(name: str, colours: tuple[Component, ...]) -> ActionTable:
-    places = (*axes("end", 16, drawing_only=False), *axes("control", 16))
-    return ActionTable(
-        name, (DRAW, *places, scale("size", 4, 1.5 / 32, 6 / 32), scale("pressure", 4, 0.4, 1.0), *colours)
-    )
+    places = (*axes("end", 32, drawing_only=False), *axes("control", 32))
+    return ActionTable(name, (DRAW, *places, scale("size", 8, 1.5 / 32, 6.5 / 32), *colours))
 
 
 SHAPES = ("box", "sphere", "cylinder", "capsule")

@@ -1,0 +1,141 @@
+"""Grades a painter, stage by stage, and shows its paintings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn import functional as F
+
+from handgen.callbacks.image_log import log_image
+from handgen.images import make_grid
+from handgen.painter.evaluation import (
+    grade_pictures,
+    measure_copies,
+    measure_fit,
+    measure_samples,
+    paint_many,
+    real_classifier,
+)
+from handgen.painter.judge import Classifier
+from handgen.painter.rollout import strokes_drawn
+from handgen.random_state import seeded
+from handgen.results import Measurement
+
+SHOWN = 64
+LARGEST_SHOWN = 64
+"""Pixels: smaller paintings are enlarged on sheets."""
+
+
+class PaintingEvaluation(Callback):
+    """Measures what is painted, after epochs in little and at the end of a test run in full.
+
+    At the end every stage is measured on the same noise: ``heldout`` (test pictures), ``fit`` (their strokes),
+    ``programs`` (these as actions), ``distilled`` (the policy before it was rewarded) and ``rl``. Paintings of nothing
+    in particular are graded by a classifier of real training pictures, copies are compared with their targets. The
+    figures go to ``measurements`` and, as ``eval/METRIC``, to the loggers; sheets to ``images/``.
+
+    Args:
+        count: paintings of a test run.
+        during: paintings after an epoch.
+        every_n_epochs: epochs between two looks.
+        seed: of the paintings' noise.
+    """
+
+    def __init__(self, count: int = 1000, during: int = 250, every_n_epochs: int = 5, seed: int = 0) -> None:
+        self.count, self.during, self.every_n_epochs, self.seed = count, during, every_n_epochs, seed
+        self.measurements: list[Measurement] = []
+        self._classifier: Classifier | None = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure a few paintings, every ``every_n_epochs`` epochs."""
+        if trainer.sanity_checking or (trainer.current_epoch + 1) % self.every_n_epochs or not trainer.is_global_zero:
+            return
+        module: Any = pl_module
+        with seeded(self.seed, pl_module.device):
+            measured, shown = self._policy(trainer, module, module.policy, self.during, "rl")
+            fitted, fits = measure_fit(module, self._images(trainer, self.during, module.device))
+        for measurement in (*measured, *fitted):
+            name = measurement.metric if measurement.variant == "rl" else f"{measurement.metric}/{measurement.variant}"
+            self._log(trainer, f"eval/{name}", measurement.value)
+        self._show(trainer, {**fits, "paintings": shown}, f"{trainer.global_step:06d}")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure all stages, and show them."""
+        if not trainer.is_global_zero:
+            return
+        module: Any = pl_module
+        real = self._images(trainer, self.count, module.device)
+        fitted, shown = measure_fit(module, real)
+        shown = {"heldout": real, **shown}
+        self.measurements = fitted
+        if not module.hparams["conditional"]:
+            self.measurements += self._grade_pictures(trainer, module, shown)
+        for variant, policy in (("distilled", module.distilled), ("rl", module.policy)):
+            with seeded(self.seed, module.device):
+                measured, shown[variant] = self._policy(trainer, module, policy, self.count, variant)
+            self.measurements += measured
+        for measurement in self.measurements:
+            self._log(trainer, f"eval/{measurement.metric}/{measurement.variant}", measurement.value)
+        self._show(trainer, shown, "final")
+
+    # Parts.
+
+    def _policy(
+        self, trainer: Trainer, module: Any, policy: Any, count: int, variant: str
+    ) -> tuple[list[Measurement], Tensor]:
+        """What a policy paints, measured."""
+        policy.eval()
+        if module.hparams["conditional"]:
+            target = self._images(trainer, count, module.device)
+            with torch.no_grad():
+                rollout = paint_many(module, len(target), target, policy)
+            drawn = strokes_drawn(rollout.actions.transpose(0, 1), module.table)
+            return measure_copies(rollout.finished, target, drawn, variant), rollout.finished
+        with torch.no_grad():
+            rollout = paint_many(module, count, None, policy)
+        real = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
+        measured = measure_samples(rollout, module, self._judge(trainer), real, variant)
+        return measured, rollout.finished
+
+    def _grade_pictures(self, trainer: Trainer, module: Any, shown: dict[str, Tensor]) -> list[Measurement]:
+        """Real pictures and fitted programs in the eyes of the classifier: what a painter can reach."""
+        judge = self._judge(trainer)
+        if judge is None:
+            return []
+        real = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
+        half = len(real) // 2
+        measured = grade_pictures(real[:half].float() / 255, judge, real[half:], "heldout")
+        return measured + grade_pictures(shown["programs"].cpu(), judge, real, "programs")
+
+    def _judge(self, trainer: Trainer) -> Classifier | None:
+        """A classifier of the training pictures, where these have classes."""
+        train = trainer.datamodule.pictures["train"]  # type: ignore[attr-defined]
+        if self._classifier is None and train.classes > 1:
+            with torch.inference_mode(False), torch.enable_grad():
+                self._classifier = real_classifier(train.images, train.labels, train.classes)
+        return self._classifier
+
+    def _images(self, trainer: Trainer, count: int, device: torch.device) -> Tensor:
+        """Test pictures, float (N, C, H, W) in [0, 1]."""
+        images: Tensor = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
+        return images[:count].to(device).float() / 255
+
+    def _log(self, trainer: Trainer, name: str, value: float) -> None:
+        for logger in trainer.loggers:
+            logger.log_metrics({name: value}, step=trainer.global_step)
+
+    def _show(self, trainer: Trainer, shown: dict[str, Tensor], when: str) -> None:
+        """A sheet of each."""
+        for name, images in shown.items():
+            path = Path(trainer.default_root_dir) / "images" / f"{name}-{when}.png"
+            log_image(trainer, f"images/{name}", make_grid(enlarged(images[:SHOWN].cpu())), path)
+
+
+def enlarged(images: Tensor) -> Tensor:
+    """Small pictures (N, C, H, W) in colour, at least 64 pixels wide, pixels as squares."""
+    factor = max(1, LARGEST_SHOWN // images.shape[-1])
+    return F.interpolate(images, scale_factor=factor, mode="nearest").expand(-1, 3, -1, -1)

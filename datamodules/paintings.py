@@ -1,0 +1,233 @@
+"""Experience of a painter: pictures to fit, programs to learn, and paintings that it has just made."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, cast
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from handgen.datamodules.replay import Experience
+from handgen.datamodules.strokes import Pictures, Source, load_pictures
+from handgen.errors import UserError, check_ranges
+from handgen.painter.actions import ActionTable
+from handgen.painter.mypaint import MyPaintEngine
+from handgen.painter.rollout import Rollout, paint_program, random_programs
+from handgen.painter.world import Engine, PaintWorld, TorchEngine
+
+Batch = dict[str, Any]
+PROGRAM_CHUNK = 500
+
+
+class PaintingAgent(Protocol):
+    """What this source asks of the method."""
+
+    table: ActionTable
+    hparams: dict[str, Any]
+    device: torch.device
+
+    def paint(self, world: PaintWorld, count: int, target: Tensor | None = None) -> Rollout:
+        """Paint."""
+        ...
+
+    def programs(self, image: Tensor) -> Tensor:
+        """Fitted programs of pictures."""
+        ...
+
+
+class Paintings(LightningDataModule):
+    """Batches of three stages, one after the other; resuming is exact.
+
+    - ``stage="fit"``: ``image`` float (B, C, H, W) in [0, 1].
+    - ``stage="distill"``: ``rollout``, paintings of fitted programs, or of random ones ("sleep").
+    - ``stage="rl"``: ``rollout``, paintings just made; ``image``, pictures; ``fake``, paintings of the last batches,
+      and for conditional painters ``fake_target``, what these were to show; ``programs``, a batch as of ``distill``.
+
+    Each has ``progress``, the share of its stage that is done; those of ``rl`` tell whether they are the ``first`` and
+    whether the discriminator is still ``warming`` up.
+
+    Args:
+        source: ``digits``, ``mnist``, ``omniglot``, ``celeba``, ``hands`` or ``folder`` (`load_pictures`).
+        folder: where the files are; default: a folder named after the source in HANDGEN_DATA, or else in ``data``.
+        train_count: largest number of training pictures.
+        fit_updates: batches of ``fit``.
+        distill_updates: batches of ``distill``.
+        distill_on: programs ``fitted`` to the training pictures, or ``random`` ones, whose renderings are the pictures.
+        fit_batch_size: B of ``fit`` and ``distill``.
+        batch_size: B of ``rl``.
+        warming_updates: batches of ``rl`` from which the discriminator alone learns.
+        replay_batches: from which older paintings are drawn.
+        epoch_updates: batches of an epoch.
+        engine: ``torch`` or ``mypaint``.
+        brush: of MyPaint.
+        seed: of the order, and of drawn pictures.
+    """
+
+    def __init__(
+        self,
+        source: Source = "digits",
+        folder: str | None = None,
+        train_count: int = 8000,
+        fit_updates: int = 1500,
+        distill_updates: int = 1500,
+        distill_on: Literal["fitted", "random"] = "fitted",
+        fit_batch_size: int = 64,
+        batch_size: int = 64,
+        warming_updates: int = 50,
+        replay_batches: int = 20,
+        epoch_updates: int = 100,
+        engine: Literal["torch", "mypaint"] = "torch",
+        brush: str = "pen",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        check_ranges(
+            train_count=(train_count, train_count >= 10, "be at least 10"),
+            fit_updates=(fit_updates, fit_updates >= 0, "not be negative"),
+            distill_updates=(distill_updates, distill_updates >= 0, "not be negative"),
+            batch_size=(batch_size, batch_size >= 2, "be at least 2"),
+            fit_batch_size=(fit_batch_size, fit_batch_size >= 2, "be at least 2"),
+            replay_batches=(replay_batches, replay_batches >= 1, "be at least 1"),
+            epoch_updates=(epoch_updates, epoch_updates >= 1, "be at least 1"),
+        )
+        self.dataset = str(source)
+        self.pictures: dict[str, Pictures] = {}
+        self.done = 0
+        self.generator = torch.Generator().manual_seed(seed)
+        self._programs: Tensor | None = None
+        self._fakes: list[tuple[Tensor, Tensor | None]] = []
+
+    @property
+    def painter(self) -> PaintingAgent:
+        """The method that is being trained.
+
+        Raises:
+            UserError: if it does not paint.
+        """
+        assert self.trainer is not None
+        module = self.trainer.lightning_module
+        if not hasattr(module, "paint"):
+            raise UserError("Paintings is the experience of a painter, such as handgen.painter.module.Painter")
+        return cast(PaintingAgent, module)
+
+    def setup(self, stage: str) -> None:
+        """Load the pictures, at the painter's size."""
+        if not self.pictures:
+            h, painter = self.hparams, self.painter.hparams
+            self.pictures = load_pictures(
+                h["source"], painter["image_size"], painter["channels"], h["train_count"], h["seed"], h["folder"]
+            )
+
+    def world(self) -> PaintWorld:
+        """Canvases of the engine that was asked for."""
+        painter = self.painter
+        size, channels = painter.hparams["image_size"], painter.hparams["channels"]
+        engine: Engine
+        if self.hparams["engine"] == "mypaint":
+            engine = MyPaintEngine(size, channels, self.hparams["brush"])
+        else:
+            engine = TorchEngine(size, channels, painter.device)
+        return PaintWorld(painter.table, engine)
+
+    # The loop.
+
+    def train_dataloader(self) -> Experience:
+        """Batches of the coming epoch."""
+        return Experience(self, self.hparams["epoch_updates"])
+
+    def val_dataloader(self) -> list[int]:
+        """One batch of nothing: callbacks look at what the painter paints."""
+        return [0]
+
+    def test_dataloader(self) -> list[int]:
+        """As for validation."""
+        return [0]
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Leave batches where they are: they are made on the painter's device."""
+        return batch
+
+    def next_batch(self) -> Batch:
+        """The next batch, of the stage that has come."""
+        fit, distill = self.hparams["fit_updates"], self.hparams["distill_updates"]
+        done, self.done = self.done, self.done + 1
+        if done < fit:
+            return {"stage": "fit", "image": self._draw(self.hparams["fit_batch_size"]), "progress": done / fit}
+        if done < fit + distill:
+            return {"stage": "distill", "rollout": self._programs_drawn(), "progress": (done - fit) / distill}
+        return self._rollout(done - fit - distill)
+
+    def _draw(self, count: int) -> Tensor:
+        """Training pictures, float (B, C, H, W) in [0, 1]."""
+        return self._images(torch.randint(len(self.pictures["train"]), (count,), generator=self.generator))
+
+    def _images(self, rows: Tensor) -> Tensor:
+        return self.pictures["train"].images[rows].to(self.painter.device).float() / 255
+
+    def _programs_drawn(self) -> Rollout:
+        """Paintings of programs, with what they were to show."""
+        painter, count, world = self.painter, self.hparams["fit_batch_size"], self.world()
+        conditional = painter.hparams["conditional"]
+        if self.hparams["distill_on"] == "random":
+            actions = random_programs(painter.table, count, painter.hparams["length"]).to(painter.device)
+            made = paint_program(world, actions)
+            return Rollout(
+                made.canvases, made.actions, made.log_prob, made.noise, made.finished if conditional else None
+            )
+        if self._programs is None:
+            rows = torch.arange(len(self.pictures["train"]))
+            self._programs = torch.cat([painter.programs(self._images(part)) for part in rows.split(PROGRAM_CHUNK)])
+        rows = torch.randint(len(self._programs), (count,), generator=self.generator)
+        target = self._images(rows) if conditional else None
+        return paint_program(world, self._programs[rows].to(painter.device), target=target)
+
+    def _rollout(self, index: int) -> Batch:
+        """Paintings just made, and what the discriminator learns from."""
+        painter, count = self.painter, self.hparams["batch_size"]
+        conditional = painter.hparams["conditional"]
+        target = self._draw(count) if conditional else None
+        rollout = painter.paint(self.world(), count, target)
+        self._fakes.append(
+            ((255 * rollout.finished).round().byte(), None if target is None else (255 * target).round().byte())
+        )
+        self._fakes = self._fakes[-self.hparams["replay_batches"] :]
+        rows = torch.randint(len(self._fakes) * count, (count,), generator=self.generator)
+        batch: Batch = {
+            "stage": "rl",
+            "rollout": rollout,
+            "image": self._draw(count),
+            "fake": _rows([fake for fake, _ in self._fakes], rows),
+            "first": index == 0,
+            "warming": index < self.hparams["warming_updates"],
+            "progress": 0.0,
+        }
+        if conditional:
+            batch["fake_target"] = _rows([goal for _, goal in self._fakes if goal is not None], rows)
+        if painter.hparams["imitation_weight"] > 0:
+            batch["programs"] = self._programs_drawn()
+        return batch
+
+    # Resuming.
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far training is, the programs, and the paintings that are kept."""
+        return {
+            "done": self.done,
+            "generator": self.generator.get_state(),
+            "programs": self._programs,
+            "fakes": [list(pair) for pair in self._fakes],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.done = state_dict["done"]
+        self.generator.set_state(state_dict["generator"].cpu())
+        self._programs = state_dict["programs"]
+        self._fakes = [(pair[0], pair[1]) for pair in state_dict["fakes"]]
+
+
+def _rows(parts: list[Tensor], rows: Tensor) -> Tensor:
+    """Chosen rows of uint8 parts one after the other, float in [0, 1]."""
+    return torch.cat(parts)[rows.to(parts[0].device)].float() / 255

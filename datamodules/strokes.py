@@ -1,0 +1,221 @@
+"""Pictures for painters: digits, characters, faces, hands, or any folder of images."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from handgen import paths
+from handgen.datamodules.idx_files import read_mnist
+from handgen.errors import UserError
+from handgen.painter.digits import draw_digits
+
+Source = Literal["digits", "mnist", "omniglot", "celeba", "hands", "folder"]
+SOURCES: tuple[Source, ...] = ("digits", "mnist", "omniglot", "celeba", "hands", "folder")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+MNIST_MARGIN = 2 / 32
+"""Blank border around a 28-pixel digit, as a share of the canvas."""
+TEST_SHARE = 5
+"""One picture of five is kept for tests, where a data set has no split of its own."""
+LARGEST_PNG_BYTES = 2**20
+"""An Omniglot drawing has 300 bytes; an entry of an archive that is larger than this is not opened."""
+OMNIGLOT_ADVICE = (
+    "get images_background_small1.zip or images_background.zip from https://github.com/brendenlake/omniglot"
+)
+CELEBA_ADVICE = (
+    "get img_align_celeba and list_eval_partition.txt from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one split.
+
+    Attributes:
+        images: uint8 (N, C, H, W), ink or colour on white.
+        labels: int64 (N,); -1 where there are none.
+        classes: number of classes, 0 where there are none.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: int
+
+    def __len__(self) -> int:
+        """Return the number of pictures N."""
+        return len(self.images)
+
+
+def load_pictures(
+    source: Source, size: int, channels: int, train_count: int, seed: int = 0, folder: str | None = None
+) -> dict[str, Pictures]:
+    """Pictures for training and for tests.
+
+    Args:
+        source: ``digits`` (drawn by handgen), ``mnist``, ``omniglot``, ``celeba``, ``hands`` (rendered by handgen) or
+            ``folder``.
+        size: height and width in pixels.
+        channels: 1 for grey, 3 for colour.
+        train_count: largest number of training pictures; drawn ones are that many.
+        seed: of drawn digits and rendered hands.
+        folder: where the files are; default: a folder named after the source in HANDGEN_DATA, or else in ``data``.
+
+    Returns:
+        ``train`` and ``test``.
+
+    Raises:
+        UserError: for absent or damaged files, with what to get and where to put it.
+    """
+    if source not in SOURCES:
+        raise UserError(f"there are no pictures of {source!r}: take {', '.join(SOURCES)}")
+    root = Path(folder).expanduser() if folder else paths.data_root() / source
+    if source == "digits":
+        split = _digits(size, train_count, seed)
+    elif source == "mnist":
+        split = _mnist(root, size)
+    elif source == "omniglot":
+        split = _omniglot(root, size)
+    elif source == "hands":
+        split = _hands(size, train_count, seed)
+    else:
+        split = _celeba(root, size, train_count) if source == "celeba" else _folder(root, size, train_count)
+    train = split["train"]
+    chosen = Pictures(train.images[:train_count], train.labels[:train_count], train.classes)
+    return {name: _in_channels(part, channels) for name, part in (("train", chosen), ("test", split["test"]))}
+
+
+def _in_channels(pictures: Pictures, channels: int) -> Pictures:
+    """Grey pictures in colour, or colour pictures in grey."""
+    images = pictures.images
+    if images.shape[1] == 1 and channels == 3:
+        images = images.expand(-1, 3, -1, -1)
+    elif images.shape[1] == 3 and channels == 1:
+        weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        images = torch.cat([(part * weights).sum(1, keepdim=True).round().byte() for part in images.split(1024)])
+    return Pictures(images.contiguous(), pictures.labels, pictures.classes)
+
+
+def _every_fifth(images: Tensor, labels: Tensor, classes: int) -> dict[str, Pictures]:
+    """One picture of five for tests."""
+    test = torch.arange(len(images)) % TEST_SHARE == TEST_SHARE - 1
+    return {name: Pictures(images[rows], labels[rows], classes) for name, rows in (("train", ~test), ("test", test))}
+
+
+def _digits(size: int, count: int, seed: int) -> dict[str, Pictures]:
+    split = {}
+    for name, number, own_seed in (("train", count, 2 * seed), ("test", max(10, min(count, 2000)), 2 * seed + 1)):
+        labels = torch.arange(number) % 10
+        split[name] = Pictures(draw_digits(labels, own_seed, size), labels, 10)
+    return split
+
+
+def _mnist(root: Path, size: int) -> dict[str, Pictures]:
+    images, labels = read_mnist(root)
+    margin = round(MNIST_MARGIN * size)
+    shrunk = F.interpolate(images[:, None].float(), size=size - 2 * margin, mode="bilinear", antialias=True)
+    ink = F.pad(shrunk, [margin] * 4).clamp(0, 255).round().to(torch.uint8)
+    return _every_fifth(255 - ink, labels, 10)
+
+
+def _omniglot(root: Path, size: int) -> dict[str, Pictures]:
+    """All drawings of the archives and folders; every fifth drawer's are for tests."""
+    found: list[tuple[str, bytes]] = []
+    for archive in sorted(root.glob("images_*.zip")):
+        found += _zip_entries(archive)
+    unpacked = {path.stem for path in root.glob("images_*.zip")}
+    for path in sorted(root.glob("images_*/*/*/*.png")):
+        if path.relative_to(root).parts[0] not in unpacked:
+            found.append((str(path.relative_to(root)), path.read_bytes()))
+    if not found:
+        raise UserError(f"no Omniglot drawings in {root}: {OMNIGLOT_ADVICE}, and put it there")
+    characters = sorted({name.rpartition("/")[0] for name, _ in found})
+    number = {name: index for index, name in enumerate(characters)}
+    images = torch.stack([_open_picture(io.BytesIO(content), size, name, grey=True) for name, content in found])
+    labels = torch.tensor([number[name.rpartition("/")[0]] for name, _ in found])
+    drawer = torch.tensor([int(Path(name).stem.rpartition("_")[2]) for name, _ in found])
+    test = drawer % TEST_SHARE == 0
+    return {
+        name: Pictures(images[rows], labels[rows], len(characters)) for name, rows in (("train", ~test), ("test", test))
+    }
+
+
+def _zip_entries(archive: Path) -> list[tuple[str, bytes]]:
+    """Names and contents of the drawings in an archive, none of which is unpacked to disk."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = [entry for entry in opened.infolist() if entry.filename.endswith(".png")]
+            for entry in entries:
+                if entry.file_size > LARGEST_PNG_BYTES:
+                    raise UserError(f"{archive}: {entry.filename} is too large for a drawing: {OMNIGLOT_ADVICE}")
+                if len(Path(entry.filename).parts) != 4 or not Path(entry.filename).stem.rpartition("_")[2].isdigit():
+                    raise UserError(f"{archive}: {entry.filename} is not where drawings are: {OMNIGLOT_ADVICE}")
+            return [(entry.filename, opened.read(entry)) for entry in entries]
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise UserError(f"{archive} is damaged ({error}): {OMNIGLOT_ADVICE}") from error
+
+
+def _open_picture(file: Path | io.BytesIO, size: int, name: str, grey: bool = False) -> Tensor:
+    """The middle square of a picture, uint8 (C, size, size)."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as opened:
+            fitted = ImageOps.fit(opened.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BOX)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        raise UserError(f"{name} is no picture that can be read ({error}): get it again, or take it away") from error
+    channels = 1 if grey else 3
+    pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
+    return pixels.view(size, size, channels).permute(2, 0, 1)
+
+
+def _celeba(root: Path, size: int, count: int) -> dict[str, Pictures]:
+    """Aligned faces, in the published partition: 0 for training, 2 for tests."""
+    folder, partition = root / "img_align_celeba", root / "list_eval_partition.txt"
+    if not folder.is_dir() or not partition.is_file():
+        raise UserError(f"no CelebA in {root}: {CELEBA_ADVICE}, and put both there")
+    rows = [line.split() for line in partition.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if any(len(row) != 2 or row[1] not in ("0", "1", "2") for row in rows):
+        raise UserError(f"{partition} is not the published one: {CELEBA_ADVICE}")
+    split = {}
+    for name, part, most in (("train", "0", count), ("test", "2", max(10, count // TEST_SHARE))):
+        names = [row[0] for row in rows if row[1] == part][:most]
+        split[name] = _unlabelled([folder / each for each in names], size, root, CELEBA_ADVICE)
+    return split
+
+
+def _folder(root: Path, size: int, count: int) -> dict[str, Pictures]:
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    if len(files) < TEST_SHARE:
+        raise UserError(f"{root} has {len(files)} PNG or JPEG images: a painter needs at least {TEST_SHARE}")
+    files = files[: count + count // (TEST_SHARE - 1)]
+    pictures = _unlabelled(files, size, root, "put images there")
+    return _every_fifth(pictures.images, pictures.labels, 0)
+
+
+def _unlabelled(files: list[Path], size: int, root: Path, advice: str) -> Pictures:
+    """Pictures without labels."""
+    if not files:
+        raise UserError(f"no images in {root}: {advice}")
+    images = torch.stack([_open_picture(path, size, str(path)) for path in files])
+    return Pictures(images, torch.full((len(images),), -1), 0)
+
+
+def _hands(size: int, count: int, seed: int) -> dict[str, Pictures]:
+    """Rendered hands that are valid; they have no classes."""
+    from handgen.datamodules.rendered import open_rendered
+
+    counts = {"train": count, "val": 0, "test": max(10, min(count, 1000))}
+    cache = open_rendered(paths.cache_root(), size, counts, seed, ("valid",), upright=True)
+    split = {}
+    for name in ("train", "test"):
+        first, last = cache.ranges[name]
+        images = torch.as_tensor(cache.images[first:last]).clone()
+        split[name] = Pictures(images, torch.full((len(images),), -1), 0)
+    return split

@@ -1,0 +1,116 @@
+"""What paintings are worth: graded by a classifier that rewards nobody, or compared with their targets."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from handgen import paths
+from handgen.anatomy.metrics.rates import normal_quantile
+from handgen.painter.fit import paint_strokes
+from handgen.painter.judge import Classifier, grade, train_classifier
+from handgen.painter.policy import Policy
+from handgen.painter.rollout import Rollout, paint_program, strokes_drawn
+from handgen.results import Measurement
+
+if TYPE_CHECKING:
+    from handgen.painter.module import Painter
+
+CHUNK = 250
+CLASSIFIER_UPDATES = 800
+
+
+def real_classifier(images: Tensor, labels: Tensor, classes: int) -> Classifier:
+    """A classifier trained on real training pictures, kept in the cache.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,).
+        classes: number of classes.
+    """
+    content = hashlib.sha256(images.numpy().tobytes() + labels.numpy().tobytes()).hexdigest()[:16]
+    path = paths.cache_root() / "painter" / f"classifier-{content}-{CLASSIFIER_UPDATES}.pt"
+    model = Classifier(classes, images.shape[-1], images.shape[1])
+    if path.is_file():
+        model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+        return model.eval()
+    model = train_classifier(images, labels, classes, updates=CLASSIFIER_UPDATES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        torch.save(model.state_dict(), file)
+    os.replace(file.name, path)
+    return model
+
+
+def paint_many(painter: Painter, count: int, target: Tensor | None, policy: Policy) -> Rollout:
+    """Paint ``count`` pictures, or targets (N, C, H, W) in [0, 1], a few at a time."""
+    world, parts = painter.world(), []
+    for first in range(0, count, CHUNK):
+        wanted = None if target is None else target[first : first + CHUNK]
+        parts.append(painter.paint(world, min(CHUNK, count - first), wanted, policy=policy))
+    noise = torch.cat([part.noise for part in parts])
+    canvases, actions, log_prob = (
+        torch.cat([getattr(part, name) for part in parts], 1) for name in ("canvases", "actions", "log_prob")
+    )
+    return Rollout(canvases, actions, log_prob, noise, target)
+
+
+def grade_pictures(pictures: Tensor, classifier: Classifier, real: Tensor, variant: str) -> list[Measurement]:
+    """Pictures, float (N, C, H, W) in [0, 1], in the eyes of a classifier, beside real ones, uint8 (M, C, H, W)."""
+    graded, count = grade(classifier, pictures, real), len(pictures)
+    sure, kid = graded.confident, graded.kid
+    return [
+        Measurement("samples/confident", sure.value, sure.low, sure.high, count, variant),
+        Measurement("samples/class_entropy", graded.class_entropy, n=count, variant=variant),
+        Measurement("samples/kid", kid.value, kid.low, kid.high, count, variant),
+    ]
+
+
+def measure_samples(
+    rollout: Rollout, painter: Painter, classifier: Classifier | None, real: Tensor, variant: str
+) -> list[Measurement]:
+    """Paintings of nothing in particular: graded where there is a classifier of real pictures, strokes counted."""
+    drawn = strokes_drawn(rollout.actions.transpose(0, 1), painter.table).float()
+    graded = [] if classifier is None else grade_pictures(rollout.finished.cpu(), classifier, real, variant)
+    return [*graded, _mean("samples/strokes", drawn, variant)]
+
+
+def measure_copies(painted: Tensor, image: Tensor, strokes: Tensor, variant: str) -> list[Measurement]:
+    """How near copies (N, C, H, W) come to pictures in [0, 1]: their error as a share of a blank canvas' error.
+
+    Args:
+        painted: what was painted.
+        image: what was to be painted.
+        strokes: (N,), strokes drawn.
+        variant: who painted.
+    """
+    blank = (1.0 - image).square().mean()
+    share = (painted - image).square().flatten(1).mean(1) / blank
+    return [_mean("recon/mse_of_blank", share, variant), _mean("recon/strokes", strokes.float(), variant)]
+
+
+def _mean(metric: str, values: Tensor, variant: str) -> Measurement:
+    """A mean with its 95% interval."""
+    mean = float(values.mean())
+    half = normal_quantile() * float(values.std()) / len(values) ** 0.5
+    return Measurement(metric, mean, mean - half, mean + half, len(values), variant)
+
+
+@torch.no_grad()
+def measure_fit(painter: Painter, image: Tensor) -> tuple[list[Measurement], dict[str, Tensor]]:
+    """The fitted strokes of pictures (N, C, H, W) in [0, 1], as they are and as programs of the table's choices."""
+    painter.stroke_net.eval()
+    size, channels = painter.hparams["image_size"], painter.hparams["channels"]
+    strokes = painter.stroke_net(image)
+    painted = paint_strokes(strokes, size, channels)
+    programs = painter.programs(image)
+    written = paint_program(painter.world(), programs).finished
+    count = torch.full((len(image),), painter.hparams["strokes"])
+    measured = measure_copies(painted, image, count, "fit")
+    measured += measure_copies(written, image, strokes_drawn(programs, painter.table), "programs")
+    return measured, {"fit": painted, "programs": written}

@@ -1,0 +1,58 @@
+"""Paintings as files: programs, drawings that can be enlarged, and films of how they were painted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from handgen.images import make_grid, write_png
+from handgen.painter.actions import FLAG, ActionTable
+from handgen.painter.programs import Program, replay, save_program, to_svg
+from handgen.painter.world import PaintWorld, TorchEngine
+
+LARGE = 256
+"""Pixels: side of the enlarged paintings."""
+FILM_SIDE = 96
+FRAME_MS, LAST_MS = 180, 1500
+
+
+def write_paintings(actions: Tensor, table: ActionTable, channels: int, folder: Path) -> Path:
+    """Write ``painting-000.json``, ``.svg`` and ``.png`` of each program, and a film of all, stroke by stroke.
+
+    Args:
+        actions: (N, T, K).
+        table: what an action is.
+        channels: of canvases, 1 or 3.
+        folder: created if absent.
+
+    Returns:
+        The film, ``paintings.gif``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, rows in enumerate(actions.cpu()):
+        program = Program(table.name, rows, channels)
+        name = folder / f"painting-{number:03d}"
+        save_program(program, name.with_suffix(".json"))
+        name.with_suffix(".svg").write_text(to_svg(program), encoding="utf-8")
+        finished = replay(program, LARGE)[-1]
+        write_png(name.with_suffix(".png"), make_grid(finished.expand(1, 3, -1, -1), 1, 0))
+    return write_film(actions.cpu(), table, channels, folder / "paintings.gif")
+
+
+def write_film(actions: Tensor, table: ActionTable, channels: int, path: Path, columns: int | None = None) -> Path:
+    """A GIF of programs (N, T, K) side by side; jumps, which paint nothing, take no time."""
+    world = PaintWorld(table, TorchEngine(FILM_SIDE, channels))
+    canvas = world.reset(len(actions))
+    sheets = [make_grid(canvas.expand(-1, 3, -1, -1), columns)]
+    drawn = actions[..., table.names.index(FLAG)] > 0
+    for step in range(actions.shape[1]):
+        canvas = world.step(actions[:, step])
+        if bool(drawn[:, step].any()):
+            sheets.append(make_grid(canvas.expand(-1, 3, -1, -1), columns))
+    pages = [Image.fromarray(np.asarray(sheet)).quantize(64) for sheet in sheets]
+    times = [FRAME_MS] * (len(pages) - 1) + [LAST_MS]
+    pages[0].save(path, save_all=True, append_images=pages[1:], duration=times, loop=0, optimize=True)
+    return path
