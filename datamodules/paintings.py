@@ -12,9 +12,8 @@ from handgen.datamodules.replay import Experience
 from handgen.datamodules.strokes import Pictures, Source, load_pictures
 from handgen.errors import UserError, check_ranges
 from handgen.painter.actions import ActionTable
-from handgen.painter.mypaint import MyPaintEngine
 from handgen.painter.rollout import Rollout, paint_program, random_programs
-from handgen.painter.world import Engine, PaintWorld, TorchEngine
+from handgen.painter.worlds import World, make_world
 
 Batch = dict[str, Any]
 PROGRAM_CHUNK = 500
@@ -27,7 +26,7 @@ class PaintingAgent(Protocol):
     hparams: dict[str, Any]
     device: torch.device
 
-    def paint(self, world: PaintWorld, count: int, target: Tensor | None = None) -> Rollout:
+    def paint(self, world: World, count: int, target: Tensor | None = None) -> Rollout:
         """Paint."""
         ...
 
@@ -96,6 +95,7 @@ class Paintings(LightningDataModule):
         self.pictures: dict[str, Pictures] = {}
         self.done = 0
         self.generator = torch.Generator().manual_seed(seed)
+        self._world: World | None = None
         self._programs: Tensor | None = None
         self._fakes: list[tuple[Tensor, Tensor | None]] = []
 
@@ -120,16 +120,13 @@ class Paintings(LightningDataModule):
                 h["source"], painter["image_size"], painter["channels"], h["train_count"], h["seed"], h["folder"]
             )
 
-    def world(self) -> PaintWorld:
-        """Canvases of the engine that was asked for."""
-        painter = self.painter
-        size, channels = painter.hparams["image_size"], painter.hparams["channels"]
-        engine: Engine
-        if self.hparams["engine"] == "mypaint":
-            engine = MyPaintEngine(size, channels, self.hparams["brush"])
-        else:
-            engine = TorchEngine(size, channels, painter.device)
-        return PaintWorld(painter.table, engine)
+    def world(self) -> World:
+        """What is painted in, made once."""
+        if self._world is None:
+            h, painter = self.hparams, self.painter
+            size, channels = painter.hparams["image_size"], painter.hparams["channels"]
+            self._world = make_world(painter.table, size, channels, h["engine"], h["brush"], painter.device)
+        return self._world
 
     # The loop.
 

@@ -19,7 +19,9 @@ from handgen.painter.fit import StrokeNet, paint_strokes, to_actions
 from handgen.painter.gallery import write_paintings
 from handgen.painter.policy import NOISE, Policy, Size
 from handgen.painter.rollout import Rollout, paint_freely
-from handgen.painter.world import CHANNELS, PaintWorld, TorchEngine
+from handgen.painter.world import CHANNELS
+from handgen.painter.worlds import World, make_world
+from handgen.precision import Compute, autocast
 from handgen.random_state import seeded
 from handgen.results import Measurement
 
@@ -71,12 +73,16 @@ class Painter(LightningModule):
         imitation_weight: of the cross-entropy of fitted programs beside the reward.
         new_stroke_penalty: for a stroke that continues none.
         blank_penalty: for an empty canvas at the end.
+        instance_noise: SD of the noise on all that the discriminator sees, so that it judges shapes, not the pixels at
+            their edges, which no brush can get right (Sønderby et al. 2017, arXiv:1610.04490).
         fit_lr: Adam's rate of ``fit``, falling to 0.
         distill_lr: of ``distill``, falling to a tenth.
         rl_lr: of the policy in ``rl``.
         discriminator_lr: of the discriminator.
         gradient_penalty: of WGAN-GP.
         max_grad_norm: largest norm of the policy's gradients.
+        compute: number format of imitation: ``auto``, ``float32`` or ``bfloat16`` (`handgen.precision`); rewards,
+            ratios of probabilities and the strokes' places are float32 always.
 
     Raises:
         UserError: for settings that contradict each other.
@@ -110,12 +116,14 @@ class Painter(LightningModule):
         imitation_weight: float = 0.0,
         new_stroke_penalty: float = 0.0,
         blank_penalty: float = 1.0,
+        instance_noise: float = 0.0,
         fit_lr: float = 2e-3,
         distill_lr: float = 1e-3,
         rl_lr: float = 1e-4,
         discriminator_lr: float = 1e-4,
         gradient_penalty: float = 10.0,
         max_grad_norm: float = 1.0,
+        compute: Compute = "auto",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -136,22 +144,26 @@ class Painter(LightningModule):
         self.stroke_net = StrokeNet(strokes, image_size, channels)
         pair = 2 if conditional and not complement else 1
         self.discriminator = Discriminator(image_size, pair * channels, discriminator_width, adversary == "spectral")
+        self.to(memory_format=torch.channels_last)
         self.score_mean: Tensor
         self.score_sd: Tensor
         self.register_buffer("score_mean", torch.zeros(()))
         self.register_buffer("score_sd", torch.ones(()))
         self.measurements: list[Measurement] = []
+        self._world: World | None = None
 
     # Use.
 
-    def world(self) -> PaintWorld:
-        """Canvases of the tensor brush."""
-        engine = TorchEngine(self.hparams["image_size"], self.hparams["channels"], self.device)
-        return PaintWorld(self.table, engine)
+    def world(self) -> World:
+        """What is painted in where nothing else is asked for: scenes, or canvases of the brush on tensors."""
+        if self._world is None:
+            size, channels = self.hparams["image_size"], self.hparams["channels"]
+            self._world = make_world(self.table, size, channels, device=self.device)
+        return self._world
 
     def paint(
         self,
-        world: PaintWorld,
+        world: World,
         count: int,
         target: Tensor | None = None,
         greedy: bool = False,
@@ -223,8 +235,10 @@ class Painter(LightningModule):
 
     def imitation(self, rollout: Rollout) -> Tensor:
         """``-log pi`` of whole programs, mean over paintings, in nats."""
-        decided = self.policy(rollout.seen(), actions=rollout.actions)
-        return -decided.log_prob.sum(dim=(0, 2)).mean()
+        with autocast(self.device, self.hparams["compute"]):
+            decided = self.policy(rollout.seen(), actions=rollout.actions)
+        log_prob: Tensor = decided.log_prob.float()
+        return -log_prob.sum(dim=(0, 2)).mean()
 
     def _reinforce(self, batch: Batch) -> None:
         """Updates of discriminator and policy on ``rollout``, ``image`` (pictures) and ``fake`` (older paintings)."""
@@ -236,9 +250,7 @@ class Painter(LightningModule):
                 self._discriminate(batch)
         with torch.no_grad():
             reward, score = self.rewards(rollout)
-        if batch["warming"]:  # the discriminator is still far behind
-            return
-        self._improve(rollout, reward, batch.get("programs"))
+        self._improve(rollout, reward, batch.get("programs"), batch["warming"])
         drawn = rollout.actions[..., self.table.names.index(FLAG)] > 0
         self.log("train/reward", reward.sum(0).mean(), prog_bar=True)
         self.log("train/score", score)
@@ -256,7 +268,7 @@ class Painter(LightningModule):
     def _discriminate(self, batch: Batch) -> None:
         """One update of the discriminator."""
         _, _, optimiser = self.optimizers()  # type: ignore[attr-defined]
-        real, fake = batch["image"], batch["fake"]
+        real, fake = self._noisy(batch["image"]), self._noisy(batch["fake"])
         target = batch.get("fake_target")
         mask = _half(fake) if self.hparams["complement"] else None
         real_score = self.score(real, None if target is None else real, mask)
@@ -276,6 +288,12 @@ class Painter(LightningModule):
         self.log("loss/discriminator", loss.detach())
         self.log("train/score_gap", (real_score.mean() - fake_score.mean()).detach())
 
+    def _noisy(self, image: Tensor) -> Tensor:
+        """Pictures as the discriminator sees them."""
+        if self.hparams["instance_noise"] == 0:
+            return image
+        return image + self.hparams["instance_noise"] * torch.randn_like(image)
+
     def rewards(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Rewards (T, B), and the mean of the finished paintings' scores.
 
@@ -289,7 +307,9 @@ class Painter(LightningModule):
             scores = -(canvases.flatten(0, 1) - goal).square().flatten(1).mean(1)
         else:
             mask = _half(rollout.finished).repeat(length, 1, 1, 1) if self.hparams["complement"] else None
-            scores = torch.cat([self.score(*part) for part in _pieces(canvases.flatten(0, 1), goal, mask)])
+            # The same noise at all times of a painting: a score changes by what is painted alone.
+            seen = canvases + self._noisy(torch.zeros_like(canvases[0]))
+            scores = torch.cat([self.score(*part) for part in _pieces(seen.flatten(0, 1), goal, mask)])
         scores = scores.view(length, count)
         self._follow_scores(scores[-1])
         worth = (scores - self.score_mean) / self.score_sd.clamp(min=1e-6)
@@ -308,8 +328,8 @@ class Painter(LightningModule):
 
     # The policy.
 
-    def _improve(self, rollout: Rollout, reward: Tensor, programs: Rollout | None) -> None:
-        """Updates of the policy by the rewards (T, B) of a batch of paintings."""
+    def _improve(self, rollout: Rollout, reward: Tensor, programs: Rollout | None, warming: bool) -> None:
+        """Updates of the policy by the rewards (T, B) of a batch of paintings; in ``warming``, of the value alone."""
         _, optimiser, _ = self.optimizers()  # type: ignore[attr-defined]
         _set_rate(optimiser, self.hparams["rl_lr"])
         ppo = self.hparams["algorithm"] == "ppo"
@@ -319,12 +339,9 @@ class Painter(LightningModule):
         advantage = losses.generalised_advantages(reward, before.value, self.hparams["gamma"], self.hparams["trace"])
         returns = advantage + before.value
         advantage = (advantage - advantage.mean()) / advantage.std().clamp(min=1e-6)
-        for _ in range(self.hparams["policy_epochs"] if ppo else 1):
+        for epoch in range(self.hparams["policy_epochs"] if ppo else 1):
             for rows in self._split(reward.shape[1]):
-                part = Rollout(
-                    rollout.canvases[:, rows], rollout.actions[:, rows], rollout.log_prob[:, rows],
-                    rollout.noise[rows], None if rollout.target is None else rollout.target[rows],
-                )  # fmt: skip
+                part = rollout.rows(rows)
                 decided = self.policy(part.seen(), actions=part.actions)
                 log_prob = decided.log_prob.sum(-1)
                 if ppo:
@@ -333,9 +350,11 @@ class Painter(LightningModule):
                     loss = losses.policy_gradient_loss(log_prob, advantage[:, rows])
                 entropy = decided.entropy.sum(-1).mean()
                 value_loss = F.mse_loss(decided.value, returns[:, rows])
-                loss = loss + self.hparams["value_weight"] * value_loss - self.hparams["entropy_weight"] * entropy
-                if programs is not None and self.hparams["imitation_weight"] > 0:
-                    loss = loss + self.hparams["imitation_weight"] * self.imitation(programs)
+                loss = loss - self.hparams["entropy_weight"] * entropy
+                # While discriminator and value have only begun, advantages are of no use.
+                loss = self.hparams["value_weight"] * value_loss + (0.0 if warming else loss)
+                if programs is not None and epoch == 0:
+                    loss = loss + self.hparams["imitation_weight"] * self.imitation(programs.rows(rows))
                 self._step(optimiser, loss, self.policy)
         self.log("train/entropy", entropy.detach())
         self.log("loss/value", value_loss.detach())

@@ -211,12 +211,14 @@ class Policy(nn.Module):
         side = image_size // 8
         self.summary = mlp(maps * side**2, width)
         self.memory = nn.LSTMCell(width, width)
-        self.value = nn.Linear(width, 1)
+        # A value that learns beside a policy that has learnt by imitation must not pull at its features.
+        self.value_apart = size == "fast"
+        self.value = nn.Sequential(mlp(width, width), nn.Linear(width, 1)) if self.value_apart else nn.Linear(width, 1)
         self.decoder = Decoder(table, width, blocks if size == "paper" else 0)
 
     def blank_memory(self, count: int) -> Memory:
         """The memory of B painters that have seen nothing."""
-        nothing = torch.zeros(count, self.width, device=self.value.weight.device)
+        nothing = torch.zeros(count, self.width, device=self.summary[0].weight.device)
         return nothing, nothing
 
     def forward(
@@ -243,7 +245,7 @@ class Policy(nn.Module):
         choices, log_prob, entropy = self.decoder(z, taken, greedy)
         used = self.table.used(choices)
         shape = (length, count, len(self.table))
-        value = self.value(z).view(length, count)
+        value = self.value(z.detach() if self.value_apart else z).view(length, count)
         return Decided(
             choices.view(shape), (log_prob * used).view(shape), (entropy * used).view(shape), value, (hidden, cell)
         )
@@ -262,6 +264,7 @@ class Policy(nn.Module):
         counts = (self.table.used(previous) & ~began[:, None]).to(canvas.dtype)
         embedded = [part(previous[:, i]) * counts[:, i : i + 1] for i, part in enumerate(self.action)]
         told = self.action_layers(torch.cat(embedded, 1)) + self.noise_layers(seen.noise.flatten(0, 1))
-        maps = F.relu(self.first(torch.cat([*images, places], dim=1)) + told[:, :, None, None])
+        looked_at = torch.cat([*images, places], dim=1).contiguous(memory_format=torch.channels_last)
+        maps = F.relu(self.first(looked_at) + told[:, :, None, None])
         summary: Tensor = self.summary(self.tower(maps).flatten(1))
         return summary

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from handgen.painter.actions import FLAG, ActionTable
 from handgen.painter.policy import NOISE, Policy, Seen
-from handgen.painter.world import PaintWorld
+from handgen.painter.worlds import World
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Rollout:
         """The last canvases (B, C, H, W)."""
         return self.canvases[-1]
 
+    def rows(self, rows: Tensor) -> Rollout:
+        """Some of the paintings, by their numbers."""
+        target = None if self.target is None else self.target[rows]
+        return Rollout(self.canvases[:, rows], self.actions[:, rows], self.log_prob[:, rows], self.noise[rows], target)
+
     def seen(self) -> Seen:
         """What the painters saw before each action."""
         length, count, _ = self.actions.shape
@@ -48,7 +53,7 @@ class Rollout:
 @torch.no_grad()
 def paint_freely(
     policy: Policy,
-    world: PaintWorld,
+    world: World,
     length: int,
     noise: Tensor,
     target: Tensor | None = None,
@@ -81,9 +86,7 @@ def paint_freely(
 
 
 @torch.no_grad()
-def paint_program(
-    world: PaintWorld, actions: Tensor, noise: Tensor | None = None, target: Tensor | None = None
-) -> Rollout:
+def paint_program(world: World, actions: Tensor, noise: Tensor | None = None, target: Tensor | None = None) -> Rollout:
     """Paint what programs say, as if a policy had done it.
 
     Args:

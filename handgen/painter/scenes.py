@@ -100,6 +100,12 @@ class SceneWorld:
                 self.canvas[row] = self._picture(objects)
         return self.canvas
 
+    def picture(self, actions: Tensor) -> Tensor:
+        """The scene (3, H, W) of a whole program (T, C), drawn once; the sixth object is left out."""
+        values = {name: value.tolist() for name, value in self.table.decode(actions).items()}
+        shown = [row for row in range(len(actions)) if values[FLAG][row] > 0][:MOST_OBJECTS]
+        return self._picture([{name: value[row] for name, value in values.items()} for row in shown])
+
     def _picture(self, objects: list[dict[str, Any]]) -> Tensor:
         """Float (3, size, size) in [0, 1]."""
         self.model.geom_rgba[self.geoms.ravel(), 3] = 0.0  # the renderer leaves out what cannot be seen

@@ -23,8 +23,8 @@ def test_values_by_hand() -> None:
     assert values["size"].item() == 4 / 64
     assert values["pressure"].item() == pytest.approx(1.0)
     assert [values[name].item() for name in ("red", "green", "blue")] == [0.0, 1.0, 0.0]
-    fast = action_table("fast_grey").decode(torch.tensor([1.0, 0.0, 15.0, 3.0, 4.0, 0.0, 3.0]))
-    assert fast["end"].tolist() == pytest.approx([0.5 / 16, 15.5 / 16])
+    fast = action_table("fast_grey").decode(torch.tensor([1.0, 0.0, 31.0, 3.0, 4.0, 0.0]))
+    assert fast["end"].tolist() == pytest.approx([0.5 / 32, 31.5 / 32])
     assert fast["size"].item() == pytest.approx(1.5 / 32)
 
 

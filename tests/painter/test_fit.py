@@ -26,14 +26,14 @@ def test_a_few_digits_are_learnt_by_heart() -> None:
 def test_the_program_of_strokes_paints_what_they_paint() -> None:
     generator = torch.Generator().manual_seed(0)
     strokes = {
-        "places": (torch.randint(16, (2, 3, 3, 2), generator=generator) + 0.5) / 16,
-        "size": torch.full((2, 3), 3.0 / 32),
+        "places": (torch.randint(32, (2, 3, 3, 2), generator=generator) + 0.5) / 32,
+        "size": torch.full((2, 3), (1.5 + 2 * 5 / 7) / 32),
         "opacity": torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.1, 1.0]]),
         "colour": torch.zeros(2, 3, 3),
     }
     table = action_table("fast_grey")
     actions = to_actions(strokes, table, 8)
-    assert actions.shape == (2, 8, 7)
+    assert actions.shape == (2, 8, 6)
     assert actions[:, :, 0].sum(1).tolist() == [3.0, 2.0]
     strokes["opacity"][1, 1] = 0.0
     painted = paint_strokes(strokes, 32, 1)

@@ -18,7 +18,7 @@ def installed() -> bool:
 
 
 needs_mypaint = pytest.mark.skipif(not installed(), reason="libmypaint is not installed")
-LINE = torch.tensor([[0.0, 2.0, 8.0, 0.0, 0.0, 0.0, 0.0], [1.0, 13.0, 8.0, 8.0, 8.0, 3.0, 3.0]])  # left to right
+LINE = torch.tensor([[0.0, 4.0, 16.0, 0.0, 0.0, 0.0], [1.0, 26.0, 16.0, 16.0, 16.0, 6.0]])  # left to right
 
 
 def painted(engine: mypaint.MyPaintEngine | TorchEngine) -> torch.Tensor:
@@ -39,7 +39,7 @@ def test_a_line_is_where_the_brush_on_tensors_has_it(brush: str, size: int) -> N
     assert ink.sum() > 0.05 * ours.sum()
     rows = torch.arange(size) + 0.5
     middle = (ink.sum(1) * rows).sum() / ink.sum()
-    assert middle.item() == pytest.approx(8.5 / 16 * size, abs=size / 32)
+    assert middle.item() == pytest.approx(16.5 / 32 * size, abs=size / 32)
     assert ink[size // 4 : 3 * size // 4].sum() > 0.9 * ink.sum()  # the dry brush scatters
 
 

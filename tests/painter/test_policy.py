@@ -53,23 +53,23 @@ def test_probabilities_of_all_actions_sum_to_one() -> None:
     # Flag and end of a jump: what follows is not needed and must not count.
     module, one = policy(), at(0, seen())
     total = torch.zeros(COUNT)
-    for column in range(16):
-        for row in range(16):
-            action = torch.tensor([0.0, column, row, 0.0, 0.0, 0.0, 0.0]).expand(1, COUNT, -1)
+    for column in range(32):
+        for row in range(32):
+            action = torch.tensor([0.0, column, row, 0.0, 0.0, 0.0]).expand(1, COUNT, -1)
             total += module(one, actions=action).log_prob.sum(-1).exp()[0].detach()
-    stroke = module(one, actions=torch.ones(1, COUNT, 7)).log_prob[0, :, 0].exp().detach()
+    stroke = module(one, actions=torch.ones(1, COUNT, 6)).log_prob[0, :, 0].exp().detach()
     torch.testing.assert_close(total + stroke, torch.ones(COUNT))
 
 
 def test_a_jump_has_no_entropy_but_that_of_its_end() -> None:
-    decided = policy()(at(0, seen()), actions=torch.zeros(1, COUNT, 7))
+    decided = policy()(at(0, seen()), actions=torch.zeros(1, COUNT, 6))
     assert (decided.entropy[..., :3] > 0).all() and (decided.entropy[..., 3:] == 0).all()
     assert (decided.log_prob[..., 3:] == 0).all()
 
 
 def test_an_episode_forgets_the_one_before() -> None:
     module, whole = policy(), seen()
-    actions = torch.zeros(LENGTH, COUNT, 7)
+    actions = torch.zeros(LENGTH, COUNT, 6)
     began = whole.began.clone()
     began[2] = True
     fresh = module(at(2, dataclasses.replace(whole, began=began)), actions=actions[2:])
@@ -82,7 +82,7 @@ def test_a_blind_painter_does_not_see_the_canvas_and_others_do() -> None:
     one = at(0, seen(target=True))
     other = dataclasses.replace(one, canvas=1.0 - one.canvas)
     aimed = dataclasses.replace(one, target=one.canvas)
-    action = torch.ones(1, COUNT, 7)
+    action = torch.ones(1, COUNT, 6)
     blind, sighted = policy(blind=True, conditional=True), policy(conditional=True)
     assert torch.equal(blind(one, actions=action).value, blind(other, actions=action).value)
     assert not torch.equal(sighted(one, actions=action).value, sighted(other, actions=action).value)

@@ -19,33 +19,33 @@ def random_program(table: str, steps: int = 8, channels: int = 3) -> Program:
     return Program(table, torch.stack(choices, dim=-1).float(), channels)
 
 
-def fast(draw: int, end: tuple[int, int], control: tuple[int, int], size: int, pressure: int) -> list[float]:
-    return [float(n) for n in (draw, *end, *control, size, pressure)]
+def paper(draw: int, end: tuple[int, int], control: tuple[int, int], size: int, pressure: int) -> list[float]:
+    return [float(n) for n in (draw, 32 * end[1] + end[0], 32 * control[1] + control[0], size, pressure)]
 
 
 def test_strokes_go_on_where_the_last_one_ended_with_its_pressure() -> None:
-    world = PaintWorld(action_table("fast_grey"), TorchEngine(32, 1))
+    world = PaintWorld(action_table("paper_grey"), TorchEngine(32, 1))
     world.reset(1)
-    first = world.strokes(torch.tensor([fast(1, (3, 3), (5, 5), 1, 0)]))
-    assert first.places[0].tolist() == [[0.5, 0.5], [5.5 / 16] * 2, [3.5 / 16] * 2]
+    first = world.strokes(torch.tensor([paper(1, (3, 3), (5, 5), 1, 3)]))
+    assert first.places[0].tolist() == [[0.5, 0.5], [5.5 / 32] * 2, [3.5 / 32] * 2]
     assert first.pressure[0].tolist() == pytest.approx([0.4, 0.4])  # nothing was before
-    second = world.strokes(torch.tensor([fast(1, (9, 0), (5, 5), 1, 3)]))
-    assert second.places[0, 0].tolist() == [3.5 / 16] * 2
+    second = world.strokes(torch.tensor([paper(1, (9, 0), (5, 5), 1, 9)]))
+    assert second.places[0, 0].tolist() == [3.5 / 32] * 2
     assert second.pressure[0].tolist() == pytest.approx([0.4, 1.0])
-    jump = world.strokes(torch.tensor([fast(0, (0, 0), (5, 5), 1, 3)]))
+    jump = world.strokes(torch.tensor([paper(0, (0, 0), (5, 5), 1, 9)]))
     assert not jump.drawn.any()
-    third = world.strokes(torch.tensor([fast(1, (9, 0), (5, 5), 1, 1)]))
-    assert third.places[0, 0].tolist() == [0.5 / 16] * 2
+    third = world.strokes(torch.tensor([paper(1, (9, 0), (5, 5), 1, 5)]))
+    assert third.places[0, 0].tolist() == [0.5 / 32] * 2
     assert third.pressure[0].tolist() == pytest.approx([0.6, 0.6])
 
 
 def test_a_stroke_on_the_canvas_is_what_the_brush_covers() -> None:
-    world = PaintWorld(action_table("fast_grey"), TorchEngine(32, 1))
+    world = PaintWorld(action_table("paper_grey"), TorchEngine(32, 1))
     world.reset(2)
-    actions = torch.tensor([fast(1, (3, 3), (15, 5), 3, 3), fast(0, (3, 3), (15, 5), 3, 3)])
+    actions = torch.tensor([paper(1, (3, 3), (31, 5), 3, 9), paper(0, (3, 3), (31, 5), 3, 9)])
     canvas = world.step(actions)
-    places = torch.tensor([[[0.5, 0.5], [15.5 / 16, 5.5 / 16], [3.5 / 16, 3.5 / 16]]])
-    ink = coverage(places, torch.full((1, 2), 3 / 32), 32)
+    places = torch.tensor([[[0.5, 0.5], [31.5 / 32, 5.5 / 32], [3.5 / 32, 3.5 / 32]]])
+    ink = coverage(places, torch.full((1, 2), 4 / 64), 32)
     torch.testing.assert_close(canvas[0], 1.0 - ink, atol=1e-4, rtol=0.0)
     assert (canvas[1] == 1.0).all()
 
@@ -68,9 +68,9 @@ def test_a_program_comes_out_the_same_from_its_file(table: str, tmp_path: Path) 
     [
         ({"format": 99}, "format 99"),
         ({"table": "oil"}, "no action table 'oil'"),
-        ({"actions": [[1.0, 2.0]]}, "has 7 components, not 2"),
-        ({"actions": [[1, 99, 0, 0, 0, 0, 0]]}, "end_x has the choices 0 to 15"),
-        ({"actions": [[1, float("nan"), 0, 0, 0, 0, 0]]}, "end_x: a choice is not a number"),
+        ({"actions": [[1.0, 2.0]]}, "has 6 components, not 2"),
+        ({"actions": [[1, 99, 0, 0, 0, 0]]}, "end_x has the choices 0 to 31"),
+        ({"actions": [[1, float("nan"), 0, 0, 0, 0]]}, "end_x: a choice is not a number"),
         ({"actions": "none"}, "rows of numbers"),
     ],
 )
