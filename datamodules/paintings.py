@@ -9,10 +9,12 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from handgen.datamodules.replay import Experience
+from handgen.datamodules.scenes import random_scenes, scene_pictures
 from handgen.datamodules.strokes import Pictures, Source, load_pictures
 from handgen.errors import UserError, check_ranges
 from handgen.painter.actions import ActionTable
 from handgen.painter.rollout import Rollout, paint_program, random_programs
+from handgen.painter.scenes import SceneWorld
 from handgen.painter.worlds import World, make_world
 
 Batch = dict[str, Any]
@@ -47,7 +49,7 @@ class Paintings(LightningDataModule):
     whether the discriminator is still ``warming`` up.
 
     Args:
-        source: ``digits``, ``mnist``, ``omniglot``, ``celeba``, ``hands`` or ``folder`` (`load_pictures`).
+        source: ``digits``, ``mnist``, ``omniglot``, ``celeba``, ``hands``, ``folder`` (`load_pictures`) or ``scenes``.
         folder: where the files are; default: a folder named after the source in HANDGEN_DATA, or else in ``data``.
         train_count: largest number of training pictures.
         fit_updates: batches of ``fit``.
@@ -60,12 +62,13 @@ class Paintings(LightningDataModule):
         epoch_updates: batches of an epoch.
         engine: ``torch`` or ``mypaint``.
         brush: of MyPaint.
+        most_objects: of a scene.
         seed: of the order, and of drawn pictures.
     """
 
     def __init__(
         self,
-        source: Source = "digits",
+        source: Source | Literal["scenes"] = "digits",
         folder: str | None = None,
         train_count: int = 8000,
         fit_updates: int = 1500,
@@ -78,6 +81,7 @@ class Paintings(LightningDataModule):
         epoch_updates: int = 100,
         engine: Literal["torch", "mypaint"] = "torch",
         brush: str = "pen",
+        most_objects: int = 2,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -93,6 +97,7 @@ class Paintings(LightningDataModule):
         )
         self.dataset = str(source)
         self.pictures: dict[str, Pictures] = {}
+        self.truth: dict[str, Tensor] = {}
         self.done = 0
         self.generator = torch.Generator().manual_seed(seed)
         self._world: World | None = None
@@ -113,9 +118,16 @@ class Paintings(LightningDataModule):
         return cast(PaintingAgent, module)
 
     def setup(self, stage: str) -> None:
-        """Load the pictures, at the painter's size."""
-        if not self.pictures:
-            h, painter = self.hparams, self.painter.hparams
+        """Load the pictures, at the painter's size, or draw the scenes."""
+        h, painter = self.hparams, self.painter.hparams
+        if self.pictures:
+            return
+        if h["source"] == "scenes":
+            for name, count, seed in (("train", h["train_count"], 2 * h["seed"]), ("test", 500, 2 * h["seed"] + 1)):
+                programs = self._random(count, torch.Generator().manual_seed(seed))
+                self.pictures[name] = scene_pictures(cast(SceneWorld, self.world()), programs)
+                self.truth[name] = programs
+        else:
             self.pictures = load_pictures(
                 h["source"], painter["image_size"], painter["channels"], h["train_count"], h["seed"], h["folder"]
             )
@@ -168,7 +180,7 @@ class Paintings(LightningDataModule):
         painter, count, world = self.painter, self.hparams["fit_batch_size"], self.world()
         conditional = painter.hparams["conditional"]
         if self.hparams["distill_on"] == "random":
-            actions = random_programs(painter.table, count, painter.hparams["length"]).to(painter.device)
+            actions = self._random(count, self.generator).to(painter.device)
             made = paint_program(world, actions)
             return Rollout(
                 made.canvases, made.actions, made.log_prob, made.noise, made.finished if conditional else None
@@ -179,6 +191,13 @@ class Paintings(LightningDataModule):
         rows = torch.randint(len(self._programs), (count,), generator=self.generator)
         target = self._images(rows) if conditional else None
         return paint_program(world, self._programs[rows].to(painter.device), target=target)
+
+    def _random(self, count: int, generator: torch.Generator) -> Tensor:
+        """Programs (B, T, K) that nobody meant; of scenes, with objects on places of their own."""
+        world, length = self.world(), self.painter.hparams["length"]
+        if isinstance(world, SceneWorld):
+            return random_scenes(world, count, self.hparams["most_objects"], length, generator)
+        return random_programs(world.table, count, length, generator)
 
     def _rollout(self, index: int) -> Batch:
         """Paintings just made, and what the discriminator learns from."""

@@ -84,7 +84,7 @@ class PaintingEnv(gymnasium.Env[Obs, Action]):
         self.left -= 1
         return self._obs(), before - self._error(), False, self.left <= 0, {"actions_left": self.left}
 
-    def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8]:
         """The canvas in colour, uint8 (H, W, 3)."""
         return np.broadcast_to(self._obs()["canvas"], (*self.shape[:2], 3)).copy()
 

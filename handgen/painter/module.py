@@ -364,6 +364,14 @@ class Painter(LightningModule):
         order = torch.randperm(count, device=self.device)
         yield from order.chunk(self.hparams["minibatches"] if self.hparams["algorithm"] == "ppo" else 1)
 
+    # Evaluation: callbacks look at what is painted.
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Do nothing: `handgen.callbacks.painting_evaluation` paints and measures."""
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Do nothing, as in validation."""
+
     # Optimisers.
 
     def _step(self, optimiser: Any, loss: Tensor, clipped: nn.Module | None) -> None:

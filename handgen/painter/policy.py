@@ -218,7 +218,7 @@ class Policy(nn.Module):
 
     def blank_memory(self, count: int) -> Memory:
         """The memory of B painters that have seen nothing."""
-        nothing = torch.zeros(count, self.width, device=self.summary[0].weight.device)
+        nothing = torch.zeros(count, self.width, device=next(self.parameters()).device)
         return nothing, nothing
 
     def forward(

@@ -103,16 +103,19 @@ def paint_program(world: World, actions: Tensor, noise: Tensor | None = None, ta
     return Rollout(torch.stack(canvases), actions.transpose(0, 1), nothing, drawn_noise, target)
 
 
-def random_programs(table: ActionTable, count: int, length: int, draw_share: float = 0.6) -> Tensor:
+def random_programs(
+    table: ActionTable, count: int, length: int, generator: torch.Generator | None = None, draw_share: float = 0.6
+) -> Tensor:
     """Programs (B, T, K) that nobody meant: every choice is even, but for how often is drawn."""
     columns = []
     for component in table.components:
         if component.name == FLAG:
-            columns.append((torch.rand(count, length) < draw_share).float())
+            columns.append((torch.rand(count, length, generator=generator) < draw_share).float())
         elif component.bins:
-            columns.append(torch.randint(component.bins, (count, length)).float())
+            columns.append(torch.randint(component.bins, (count, length), generator=generator).float())
         else:
-            columns.append(component.low + (component.high - component.low) * torch.rand(count, length))
+            share = torch.rand(count, length, generator=generator)
+            columns.append(component.low + (component.high - component.low) * share)
     return torch.stack(columns, dim=-1)
 
 

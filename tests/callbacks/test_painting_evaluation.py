@@ -1,0 +1,74 @@
+"""What the painter's evaluation measures, logs and shows."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+from handgen.callbacks.painting_evaluation import PaintingEvaluation, enlarged
+from handgen.datamodules.paintings import Paintings
+from handgen.painter import evaluation
+from handgen.painter.module import Painter
+
+TINY: dict[str, Any] = {"image_size": 16, "length": 3, "strokes": 2, "width": 16, "discriminator_width": 4}
+DATA: dict[str, Any] = {"train_count": 40, "fit_updates": 1, "distill_updates": 1, "fit_batch_size": 4, "batch_size": 4}
+
+
+@pytest.fixture(autouse=True)
+def _quick_classifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(evaluation, "CLASSIFIER_UPDATES", 3)
+    monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path / "cache"))
+
+
+def run(tmp_path: Path, **settings: Any) -> PaintingEvaluation:
+    torch.manual_seed(0)
+    watcher = PaintingEvaluation(count=12, during=8, every_n_epochs=1)
+    module, source = Painter(**{**TINY, **settings}), Paintings(**DATA, epoch_updates=3)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=CSVLogger(tmp_path), enable_progress_bar=False, callbacks=[watcher],
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(module, source)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trainer.test(module, source, verbose=False)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    return watcher
+
+
+def test_free_paintings_are_graded_stage_by_stage(tmp_path: Path) -> None:
+    watcher = run(tmp_path)
+    found = {(m.metric, m.variant) for m in watcher.measurements}
+    graded = {(f"samples/{name}", at) for name in ("confident", "class_entropy", "kid") for at in ("distilled", "rl")}
+    assert graded <= found
+    assert {("samples/confident", "heldout"), ("samples/confident", "programs"), ("samples/strokes", "rl")} <= found
+    assert {("recon/mse_of_blank", "fit"), ("recon/mse_of_blank", "programs")} <= found
+    confident = next(m for m in watcher.measurements if (m.metric, m.variant) == ("samples/confident", "rl"))
+    assert confident.n == 12 and confident.low is not None and confident.low <= confident.value
+    for name in ("heldout", "fit", "programs", "distilled", "rl"):
+        assert (tmp_path / "images" / f"{name}-final.png").is_file()
+    logged = next(tmp_path.rglob("metrics.csv")).read_text()
+    assert "eval/samples/confident" in logged and "eval/recon/mse_of_blank/programs" in logged
+    assert len(list((tmp_path / "cache").rglob("classifier-*.pt"))) == 1
+
+
+def test_copies_are_compared_with_their_targets(tmp_path: Path) -> None:
+    watcher = run(tmp_path, conditional=True)
+    values = {(m.metric, m.variant): m for m in watcher.measurements}
+    for variant in ("distilled", "rl"):
+        assert values["recon/mse_of_blank", variant].value > 0 and values["recon/strokes", variant].value <= 3
+    assert not any(metric.startswith("samples/") for metric, _ in values)
+
+
+def test_a_blank_copy_has_the_error_of_a_blank_canvas() -> None:
+    image = torch.rand(5, 1, 8, 8)
+    error, strokes = evaluation.measure_copies(torch.ones_like(image), image, torch.zeros(5), "x")
+    assert error.value == pytest.approx(1.0) and strokes.value == 0.0
+    assert evaluation.measure_copies(image, image, torch.ones(5), "x")[0].value == 0.0
+
+
+def test_small_pictures_are_shown_large_and_in_colour() -> None:
+    assert enlarged(torch.rand(2, 1, 16, 16)).shape == (2, 3, 64, 64)
+    assert enlarged(torch.rand(2, 3, 128, 128)).shape == (2, 3, 128, 128)
