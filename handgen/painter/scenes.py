@@ -57,6 +57,8 @@ class SceneWorld:
     """
 
     channels = 3
+    model_text = MODEL
+    without_sky = True
 
     def __init__(self, table: ActionTable | None = None, size: int = 64, supersampling: int = 1) -> None:
         choose_backend()
@@ -66,7 +68,7 @@ class SceneWorld:
             raise UserError(f"scenes need {error.name}: pip install -c constraints.txt -e '.[rl]'") from error
         self.mujoco = mujoco
         self.table, self.size, self.supersampling = table or action_table("scene"), size, supersampling
-        self.model = mujoco.MjModel.from_xml_string(MODEL)
+        self.model = mujoco.MjModel.from_xml_string(self.model_text)
         self.data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, self.data)  # once, for camera and light
         self.model.geom_sameframe[:] = 0  # or objects would stay where they were when the model was made
@@ -113,7 +115,8 @@ class SceneWorld:
             self._show(int(self.geoms[slot, int(one["shape"])]), one)
         self.mujoco.mj_kinematics(self.model, self.data)
         self.renderer.update_scene(self.data, "above")
-        self.renderer.scene.flags[self.mujoco.mjtRndFlag.mjRND_SKYBOX] = False
+        if self.without_sky:
+            self.renderer.scene.flags[self.mujoco.mjtRndFlag.mjRND_SKYBOX] = False
         pixels = torch.from_numpy(self.renderer.render().copy()).permute(2, 0, 1).float() / 255.0
         if self.supersampling > 1:
             pixels = torch.nn.functional.avg_pool2d(pixels, self.supersampling)
