@@ -290,9 +290,8 @@ class Painter(LightningModule):
 
     def _noisy(self, image: Tensor) -> Tensor:
         """Pictures as the discriminator sees them."""
-        if self.hparams["instance_noise"] == 0:
-            return image
-        return image + self.hparams["instance_noise"] * torch.randn_like(image)
+        deviation = float(self.hparams["instance_noise"])
+        return image + deviation * torch.randn_like(image) if deviation > 0 else image
 
     def rewards(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Rewards (T, B), and the mean of the finished paintings' scores.

@@ -6,6 +6,7 @@ sizes and 64 colours. One model holds every object that there can be, hidden; an
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,12 @@ class SceneWorld:
                 objects.append({name: value[row] for name, value in values.items()})
                 self.canvas[row] = self._picture(objects)
         return self.canvas
+
+    def copy(self) -> SceneWorld:
+        """The same scenes, to be gone on with apart from these, drawn by the same renderer."""
+        twin = copy.copy(self)
+        twin.objects = [list(objects) for objects in self.objects]
+        return twin
 
     def picture(self, actions: Tensor) -> Tensor:
         """The scene (3, H, W) of a whole program (T, C), drawn once; the sixth object is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -127,6 +128,18 @@ class PaintWorld:
         """
         self.engine.draw(self.strokes(actions))
         return self.engine.canvas
+
+    def copy(self) -> PaintWorld:
+        """The same paintings, to be gone on with apart from these.
+
+        Raises:
+            UserError: for an engine whose canvases cannot be copied.
+        """
+        if not isinstance(self.engine, TorchEngine):
+            raise UserError("only canvases of the torch engine can be copied")
+        twin = copy.copy(self)
+        twin.engine = copy.copy(self.engine)  # a stroke makes new tensors and leaves the old ones as they are
+        return twin
 
     def strokes(self, actions: Tensor) -> Strokes:
         """What actions (N, C) draw from where the pens are; moves the pens."""
