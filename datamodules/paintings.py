@@ -58,6 +58,8 @@ class Paintings(LightningDataModule):
         fit_batch_size: B of ``fit`` and ``distill``.
         batch_size: B of ``rl``.
         warming_updates: batches of ``rl`` from which the discriminator alone learns.
+        real: what paintings are to look like: ``pictures``, or ``programs`` fitted to them, which no brush's edges tell
+            from paintings.
         replay_batches: from which older paintings are drawn.
         epoch_updates: batches of an epoch.
         engine: ``torch`` or ``mypaint``.
@@ -77,6 +79,7 @@ class Paintings(LightningDataModule):
         fit_batch_size: int = 64,
         batch_size: int = 64,
         warming_updates: int = 50,
+        real: Literal["pictures", "programs"] = "pictures",
         replay_batches: int = 20,
         epoch_updates: int = 100,
         engine: Literal["torch", "mypaint"] = "torch",
@@ -165,7 +168,7 @@ class Paintings(LightningDataModule):
         if done < fit:
             return {"stage": "fit", "image": self._draw(self.hparams["fit_batch_size"]), "progress": done / fit}
         if done < fit + distill:
-            return {"stage": "distill", "rollout": self._programs_drawn(), "progress": (done - fit) / distill}
+            return {"stage": "distill", "rollout": self._programs_drawn(self.hparams["fit_batch_size"]), "progress": (done - fit) / distill}
         return self._rollout(done - fit - distill)
 
     def _draw(self, count: int) -> Tensor:
@@ -175,9 +178,13 @@ class Paintings(LightningDataModule):
     def _images(self, rows: Tensor) -> Tensor:
         return self.pictures["train"].images[rows].to(self.painter.device).float() / 255
 
-    def _programs_drawn(self) -> Rollout:
+    def _real(self, count: int) -> Tensor:
+        """What the discriminator is shown as real, float (B, C, H, W) in [0, 1]."""
+        return self._draw(count) if self.hparams["real"] == "pictures" else self._programs_drawn(count).finished
+
+    def _programs_drawn(self, count: int) -> Rollout:
         """Paintings of programs, with what they were to show."""
-        painter, count, world = self.painter, self.hparams["fit_batch_size"], self.world()
+        painter, world = self.painter, self.world()
         conditional = painter.hparams["conditional"]
         if self.hparams["distill_on"] == "random":
             actions = self._random(count, self.generator).to(painter.device)
@@ -213,7 +220,7 @@ class Paintings(LightningDataModule):
         batch: Batch = {
             "stage": "rl",
             "rollout": rollout,
-            "image": self._draw(count),
+            "image": self._real(count),
             "fake": _rows([fake for fake, _ in self._fakes], rows),
             "first": index == 0,
             "warming": index < self.hparams["warming_updates"],
@@ -222,7 +229,7 @@ class Paintings(LightningDataModule):
         if conditional:
             batch["fake_target"] = _rows([goal for _, goal in self._fakes if goal is not None], rows)
         if painter.hparams["imitation_weight"] > 0:
-            batch["programs"] = self._programs_drawn()
+            batch["programs"] = self._programs_drawn(count)
         return batch
 
     # Resuming.
