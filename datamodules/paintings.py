@@ -168,7 +168,11 @@ class Paintings(LightningDataModule):
         if done < fit:
             return {"stage": "fit", "image": self._draw(self.hparams["fit_batch_size"]), "progress": done / fit}
         if done < fit + distill:
-            return {"stage": "distill", "rollout": self._programs_drawn(self.hparams["fit_batch_size"]), "progress": (done - fit) / distill}
+            return {
+                "stage": "distill",
+                "rollout": self._programs_drawn(self.hparams["fit_batch_size"]),
+                "progress": (done - fit) / distill,
+            }
         return self._rollout(done - fit - distill)
 
     def _draw(self, count: int) -> Tensor:
