@@ -17,6 +17,8 @@ from handgen.painter.evaluation import (
     measure_copies,
     measure_fit,
     measure_samples,
+    measure_scenes,
+    measure_search,
     paint_many,
     real_classifier,
 )
@@ -43,10 +45,21 @@ class PaintingEvaluation(Callback):
         during: paintings after an epoch.
         every_n_epochs: epochs between two looks.
         seed: of the paintings' noise.
+        tries: programs of a scene, of which the nearest is taken; the search has as many renders, and ten times more.
+        searched: scenes that are searched.
     """
 
-    def __init__(self, count: int = 1000, during: int = 250, every_n_epochs: int = 5, seed: int = 0) -> None:
+    def __init__(
+        self,
+        count: int = 1000,
+        during: int = 250,
+        every_n_epochs: int = 5,
+        seed: int = 0,
+        tries: int = 20,
+        searched: int = 50,
+    ) -> None:
         self.count, self.during, self.every_n_epochs, self.seed = count, during, every_n_epochs, seed
+        self.tries, self.searched = tries, searched
         self.measurements: list[Measurement] = []
         self._classifier: Classifier | None = None
 
@@ -57,7 +70,7 @@ class PaintingEvaluation(Callback):
         module: Any = pl_module
         with seeded(self.seed, pl_module.device):
             measured, shown = self._policy(trainer, module, module.policy, self.during, "rl")
-            fitted, fits = measure_fit(module, self._images(trainer, self.during, module.device))
+            fitted, fits = self._fitted(trainer, module, self._images(trainer, self.during, module.device))
         for measurement in (*measured, *fitted):
             name = measurement.metric if measurement.variant == "rl" else f"{measurement.metric}/{measurement.variant}"
             self._log(trainer, f"eval/{name}", measurement.value)
@@ -69,15 +82,16 @@ class PaintingEvaluation(Callback):
             return
         module: Any = pl_module
         real = self._images(trainer, self.count, module.device)
-        fitted, shown = measure_fit(module, real)
+        self.measurements, shown = self._fitted(trainer, module, real)
         shown = {"heldout": real, **shown}
-        self.measurements = fitted
-        if not module.hparams["conditional"]:
+        if shown.get("programs") is not None and not module.hparams["conditional"]:
             self.measurements += self._grade_pictures(trainer, module, shown)
         for variant, policy in (("distilled", module.distilled), ("rl", module.policy)):
             with seeded(self.seed, module.device):
                 measured, shown[variant] = self._policy(trainer, module, policy, self.count, variant)
             self.measurements += measured
+        if trainer.datamodule.truth:  # type: ignore[attr-defined]
+            self.measurements += self._scenes(trainer, module, real)
         for measurement in self.measurements:
             self._log(trainer, f"eval/{measurement.metric}/{measurement.variant}", measurement.value)
         self._show(trainer, shown, "final")
@@ -100,6 +114,22 @@ class PaintingEvaluation(Callback):
         real = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
         measured = measure_samples(rollout, module, self._judge(trainer), real, variant)
         return measured, rollout.finished
+
+    def _fitted(self, trainer: Trainer, module: Any, image: Tensor) -> tuple[list[Measurement], dict[str, Tensor]]:
+        """Fitted strokes, where the painter has learnt to fit any."""
+        fits = trainer.datamodule.hparams["fit_updates"] > 0  # type: ignore[attr-defined]
+        return measure_fit(module, image) if fits else ([], {})
+
+    def _scenes(self, trainer: Trainer, module: Any, image: Tensor) -> list[Measurement]:
+        """How right programs of scenes are, and those of the search that learns nothing, at equal renders."""
+        truth = trainer.datamodule.truth["test"][: len(image)]  # type: ignore[attr-defined]
+        measured = []
+        for variant, policy in (("distilled", module.distilled), ("rl", module.policy)):
+            with seeded(self.seed, module.device):
+                measured += measure_scenes(module, image, truth, policy, variant, (1, self.tries))
+        length, few = module.hparams["length"], slice(self.searched)
+        budgets = (self.tries * length, 10 * self.tries * length)
+        return measured + measure_search(module, image[few], truth[few], budgets, self.seed)
 
     def _grade_pictures(self, trainer: Trainer, module: Any, shown: dict[str, Tensor]) -> list[Measurement]:
         """Real pictures and fitted programs in the eyes of the classifier: what a painter can reach."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,8 @@ from handgen.painter.fit import paint_strokes
 from handgen.painter.judge import Classifier, grade, train_classifier
 from handgen.painter.policy import Policy
 from handgen.painter.rollout import Rollout, paint_program, strokes_drawn
+from handgen.painter.scene_search import accuracies, metropolis_hastings
+from handgen.painter.scenes import SceneWorld
 from handgen.results import Measurement
 
 if TYPE_CHECKING:
@@ -99,6 +102,44 @@ def _mean(metric: str, values: Tensor, variant: str) -> Measurement:
     mean = float(values.mean())
     half = normal_quantile() * float(values.std()) / len(values) ** 0.5
     return Measurement(metric, mean, mean - half, mean + half, len(values), variant)
+
+
+@torch.no_grad()
+def best_of(painter: Painter, image: Tensor, tries: int, policy: Policy) -> Tensor:
+    """Programs (N, T, K), for each picture (N, C, H, W) the one of ``tries`` whose painting is nearest."""
+    best, least = torch.empty(0), torch.full((len(image),), float("inf"), device=image.device)
+    for _ in range(tries):
+        rollout = paint_many(painter, len(image), image, policy)
+        actions, error = rollout.actions.transpose(0, 1), (rollout.finished - image).square().flatten(1).mean(1)
+        best = actions if not len(best) else torch.where((error < least)[:, None, None], actions, best)
+        least = torch.minimum(least, error)
+    return best
+
+
+def measure_scenes(
+    painter: Painter, image: Tensor, truth: Tensor, policy: Policy, variant: str, tries: Sequence[int] = (1, 20)
+) -> list[Measurement]:
+    """How right the programs of scenes (N, 3, H, W) are, of one try and of the nearest of more."""
+    measured = []
+    for count in tries:
+        name = variant if count == 1 else f"{variant}_best_of_{count}"
+        measured += accuracies(best_of(painter, image, count, policy).cpu(), truth, painter.table, name)
+    return measured
+
+
+def measure_search(
+    painter: Painter, image: Tensor, truth: Tensor, renders: Sequence[int], seed: int = 0
+) -> list[Measurement]:
+    """The same of Metropolis-Hastings with so many renders a scene; ``renders`` of a painter are tries times length."""
+    world, length = painter.world(), int(painter.hparams["length"])
+    if not isinstance(world, SceneWorld):
+        return []
+    measured = []
+    for budget in renders:
+        generator = torch.Generator().manual_seed(seed)
+        found = [metropolis_hastings(world, each, budget, length, generator).actions for each in image]
+        measured += accuracies(torch.stack(found), truth, painter.table, f"metropolis_hastings_{budget}")
+    return measured
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from handgen.callbacks.painting_evaluation import PaintingEvaluation, enlarged
 from handgen.datamodules.paintings import Paintings
+from handgen.errors import UserError
 from handgen.painter import evaluation
 from handgen.painter.module import Painter
 
@@ -72,3 +73,22 @@ def test_a_blank_copy_has_the_error_of_a_blank_canvas() -> None:
 def test_small_pictures_are_shown_large_and_in_colour() -> None:
     assert enlarged(torch.rand(2, 1, 16, 16)).shape == (2, 3, 64, 64)
     assert enlarged(torch.rand(2, 3, 128, 128)).shape == (2, 3, 128, 128)
+
+
+def test_scenes_are_compared_with_the_truth_and_with_a_search(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    watcher = PaintingEvaluation(count=4, every_n_epochs=5, tries=2, searched=2)
+    module = Painter(**{**TINY, "table": "scene", "channels": 3, "length": 2, "conditional": True, "reward": "l2"})
+    source = Paintings("scenes", **{**DATA, "fit_updates": 0, "distill_on": "random"}, epoch_updates=2)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[watcher],
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path, num_sanity_val_steps=0,
+    )  # fmt: skip
+    try:
+        trainer.fit(module, source)
+    except UserError as error:
+        pytest.skip(str(error))
+    trainer.test(module, source, verbose=False)
+    variants = {m.variant for m in watcher.measurements if m.metric == "scenes/type_accuracy"}
+    searches = {"metropolis_hastings_4", "metropolis_hastings_40"}
+    assert variants == {"distilled", "distilled_best_of_2", "rl", "rl_best_of_2"} | searches
