@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -67,11 +68,13 @@ def grade_pictures(pictures: Tensor, classifier: Classifier, real: Tensor, varia
     """Pictures, float (N, C, H, W) in [0, 1], in the eyes of a classifier, beside real ones, uint8 (M, C, H, W)."""
     graded, count = grade(classifier, pictures, real), len(pictures)
     sure, kid = graded.confident, graded.kid
-    return [
+    measured = [
         Measurement("samples/confident", sure.value, sure.low, sure.high, count, variant),
-        Measurement("samples/class_entropy", graded.class_entropy, n=count, variant=variant),
         Measurement("samples/kid", kid.value, kid.low, kid.high, count, variant),
     ]
+    if not math.isnan(graded.class_entropy):  # as where it is sure of none
+        measured.append(Measurement("samples/class_entropy", graded.class_entropy, n=count, variant=variant))
+    return measured
 
 
 def measure_samples(

@@ -42,7 +42,7 @@ def run(tmp_path: Path, **settings: Any) -> PaintingEvaluation:
 def test_free_paintings_are_graded_stage_by_stage(tmp_path: Path) -> None:
     watcher = run(tmp_path)
     found = {(m.metric, m.variant) for m in watcher.measurements}
-    graded = {(f"samples/{name}", at) for name in ("confident", "class_entropy", "kid") for at in ("distilled", "rl")}
+    graded = {(f"samples/{name}", at) for name in ("confident", "kid") for at in ("distilled", "rl")}
     assert graded <= found
     assert {("samples/confident", "heldout"), ("samples/confident", "programs"), ("samples/strokes", "rl")} <= found
     assert {("recon/mse_of_blank", "fit"), ("recon/mse_of_blank", "programs")} <= found
