@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from handgen.callbacks.throughput import Throughput
-from handgen.results import Measurement, Record, merge, read_records, write_json
+from handgen.results import Measurement, Record, commit, merge, read_records, write_json
 
 PREFIXES = ("eval/", "test/")
 
@@ -32,6 +32,7 @@ class ResultWriter(Callback):
         self.seed = seed
         self.command = command
         self.started = time.monotonic()
+        self.commit = commit()  # of the code that is running, even if the checkout moves on meanwhile
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the records, replacing those of an earlier evaluation of the same run."""
@@ -69,6 +70,7 @@ class ResultWriter(Callback):
             n=measured.n,
             seeds=[self.seed],
             command=self.command,
+            commit=self.commit,
             **facts,
         )
 

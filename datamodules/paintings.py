@@ -45,8 +45,8 @@ class Paintings(LightningDataModule):
     - ``stage="rl"``: ``rollout``, paintings just made; ``image``, pictures; ``fake``, paintings of the last batches,
       and for conditional painters ``fake_target``, what these were to show; ``programs``, a batch as of ``distill``.
 
-    Each has ``progress``, the share of its stage that is done; those of ``rl`` tell whether they are the ``first`` and
-    whether the discriminator is still ``warming`` up.
+    Those of the first two have ``progress``, the share of their stage that is done; those of ``rl`` tell whether they
+    are the ``first`` and whether the discriminator is still ``warming`` up, and have pictures for all its updates.
 
     Args:
         source: ``digits``, ``mnist``, ``omniglot``, ``celeba``, ``hands``, ``folder`` (`load_pictures`) or ``scenes``.
@@ -220,15 +220,15 @@ class Paintings(LightningDataModule):
             ((255 * rollout.finished).round().byte(), None if target is None else (255 * target).round().byte())
         )
         self._fakes = self._fakes[-self.hparams["replay_batches"] :]
-        rows = torch.randint(len(self._fakes) * count, (count,), generator=self.generator)
+        shown = count * painter.hparams["discriminator_updates"]  # none is shown twice
+        rows = torch.randint(len(self._fakes) * count, (shown,), generator=self.generator)
         batch: Batch = {
             "stage": "rl",
             "rollout": rollout,
-            "image": self._real(count),
+            "image": self._real(shown),
             "fake": _rows([fake for fake, _ in self._fakes], rows),
             "first": index == 0,
             "warming": index < self.hparams["warming_updates"],
-            "progress": 0.0,
         }
         if conditional:
             batch["fake_target"] = _rows([goal for _, goal in self._fakes if goal is not None], rows)

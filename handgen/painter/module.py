@@ -23,7 +23,6 @@ from handgen.painter.world import CHANNELS
 from handgen.painter.worlds import World, make_world
 from handgen.precision import Compute, autocast
 from handgen.random_state import seeded
-from handgen.results import Measurement
 
 Batch = dict[str, Any]
 BLANK = 0.999
@@ -133,6 +132,7 @@ class Painter(LightningModule):
             strokes=(strokes, strokes >= 1, "be at least 1"),
             channels=(channels, channels in CHANNELS, "be 1 or 3"),
             policy_epochs=(policy_epochs, policy_epochs >= 1, "be at least 1"),
+            discriminator_updates=(discriminator_updates, discriminator_updates >= 1, "be at least 1"),
             gamma=(gamma, 0 <= gamma <= 1, "lie in [0, 1]"),
         )
         if (reward == "l2" or complement) and not conditional:
@@ -149,7 +149,6 @@ class Painter(LightningModule):
         self.score_sd: Tensor
         self.register_buffer("score_mean", torch.zeros(()))
         self.register_buffer("score_sd", torch.ones(()))
-        self.measurements: list[Measurement] = []
         self._world: World | None = None
 
     # Use.
@@ -246,8 +245,10 @@ class Painter(LightningModule):
             self.distilled.load_state_dict(self.policy.state_dict())
         rollout: Rollout = batch["rollout"]
         if self.hparams["reward"] == "discriminator":
-            for _ in range(self.hparams["discriminator_updates"]):
-                self._discriminate(batch)
+            names = [name for name in ("image", "fake", "fake_target") if name in batch]
+            parts = [batch[name].chunk(self.hparams["discriminator_updates"]) for name in names]
+            for part in zip(*parts, strict=True):
+                self._discriminate(dict(zip(names, part, strict=True)))
         with torch.no_grad():
             reward, score = self.rewards(rollout)
         self._improve(rollout, reward, batch.get("programs"), batch["warming"])
