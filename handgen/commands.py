@@ -21,6 +21,7 @@ from handgen.checkpoints import load_weights, read_checkpoint
 from handgen.cli_messages import friendly_errors, quiet
 from handgen.experiment_arguments import Prepared, prepare
 from handgen.loggers import finish_wandb, run_loggers
+from handgen.memory import keep_freed_memory
 from handgen.paths import experiments_root
 from handgen.prerequisites import trained_run
 from handgen.sampling import draw_samples, repair_picture, write_samples
@@ -143,7 +144,8 @@ class HandgenCLI(LightningCLI):
         """Do nothing: a checkpoint's hyperparameters never beat the command line."""
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run folder and the checkpoint, and set the number of threads."""
+        """Choose the run folder and the checkpoint, and set the number of threads and what becomes of freed memory."""
+        keep_freed_memory()
         settings, root = self._settings, Path(self._settings["runs"])
         threads = settings["threads"] or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
         torch.set_num_threads(threads)

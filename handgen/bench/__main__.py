@@ -11,6 +11,7 @@ from pathlib import Path
 
 from handgen.bench import __path__ as _folder
 from handgen.errors import UserError
+from handgen.memory import keep_freed_memory
 from handgen.paths import experiments_root
 from handgen.results import Record, merge, read_records, write_json
 
@@ -39,6 +40,7 @@ def run(what: Sequence[str], into: Path) -> list[Record]:
         raise UserError(f"unknown bench {', '.join(unknown)}: choose from {', '.join(known())}")
     command = shlex.join(["python", "-m", "handgen.bench", *what])
     records: list[Record] = []
+    keep_freed_memory()  # as training does
     for name in what or known():
         module = importlib.import_module(f"handgen.bench.{name}")
         new = [replace(record, command=command) for record in module.measure()]

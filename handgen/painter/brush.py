@@ -37,20 +37,20 @@ def capsules(places: Tensor, radius: Tensor, size: int, segments: int = SEGMENTS
 
 
 def _depth(x: Tensor, y: Tensor, along: Tensor, radii: Tensor) -> Tensor:
-    """Radius less distance from the axis, (..., H, W), of places relative to the capsules' starts.
+    """Radius less distance from the axis, (H, W, P), of places relative to the capsules' starts.
+
+    Capsules come last as that is what a processor's wide registers are filled from.
 
     Args:
-        x: (..., 1, W).
-        y: (..., H, 1).
-        along: (..., 2), from start to end.
-        radii: (..., 2).
+        x: (W, P).
+        y: (H, 1, P).
+        along: (2, P), from start to end.
+        radii: (2, P).
     """
-    across, down = along[..., 0, None, None], along[..., 1, None, None]
-    length = (across.square() + down.square()).clamp(min=1e-8)
-    share = ((x * across + y * down) / length).clamp(0.0, 1.0)
-    distance = ((x - share * across).square() + (y - share * down).square() + 1e-8).sqrt()
-    first, last = radii[..., 0, None, None], radii[..., 1, None, None]
-    return first + share * (last - first) - distance
+    across, down = along / along.square().sum(0).clamp(min=1e-8)
+    share = (x * across + y * down).clamp(0.0, 1.0)
+    distance = ((x - share * along[0]).square() + (y - share * along[1]).square() + 1e-8).sqrt()
+    return radii[0] + share * (radii[1] - radii[0]) - distance
 
 
 def coverage(places: Tensor, radius: Tensor, size: int, segments: int = SEGMENTS) -> Tensor:
@@ -69,13 +69,14 @@ def coverage(places: Tensor, radius: Tensor, size: int, segments: int = SEGMENTS
     ends, radii = (part.flatten(0, 1) for part in capsules(places, radius, size, segments))
     capsule, tile = _touched(ends, radii, across)
     middles = torch.arange(TILE, device=places.device) + 0.5
-    start, along = ends[capsule, 0], ends[capsule, 1] - ends[capsule, 0]
-    x = ((tile % across) * TILE - start[:, 0])[:, None, None] + middles
-    y = ((tile // across) * TILE - start[:, 1])[:, None, None] + middles[:, None]
-    depth = _depth(x, y, along, radii[capsule])
+    start, stop = ends[capsule].permute(1, 2, 0).contiguous()  # (2, P)
+    corner = TILE * torch.stack([tile % across, tile // across])
+    middles = torch.arange(TILE, device=places.device) + 0.5
+    x, y = middles[:, None] + (corner - start)[:, None]  # (TILE, P)
+    depth = _depth(x, y[:, None], stop - start, radii[capsule].t().contiguous())
     deepest = torch.full((len(places) * across**2, TILE**2), -1.0, device=places.device)
     cell = (capsule // segments) * across**2 + tile
-    deepest = deepest.scatter_reduce(0, cell[:, None].expand(-1, TILE**2), depth.flatten(1), "amax")
+    deepest = deepest.scatter_reduce(0, cell[:, None].expand(-1, TILE**2), depth.flatten(0, 1).t(), "amax")
     covered = (deepest + 0.5).clamp(0.0, 1.0)
     return covered.view(-1, across, across, TILE, TILE).transpose(2, 3).reshape(-1, size, size)
 
