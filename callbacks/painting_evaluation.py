@@ -36,9 +36,9 @@ class PaintingEvaluation(Callback):
     """Measures what is painted, after epochs in little and at the end of a test run in full.
 
     At the end every stage is measured on the same noise: ``heldout`` (test pictures), ``fit`` (their strokes),
-    ``programs`` (these as actions), ``distilled`` (the policy before it was rewarded) and ``rl``. Paintings of nothing
-    in particular are graded by a classifier of real training pictures, copies are compared with their targets. The
-    figures go to ``measurements`` and, as ``eval/METRIC``, to the loggers; sheets to ``images/``.
+    ``programs`` (these as actions), ``distilled`` (the policy before it was rewarded) and, once it was, ``rl``.
+    Paintings of nothing in particular are graded by a classifier of real training pictures, copies are compared with
+    their targets. The figures go to ``measurements`` and, as ``eval/METRIC``, to the loggers; sheets to ``images/``.
 
     Args:
         count: paintings of a test run.
@@ -86,7 +86,7 @@ class PaintingEvaluation(Callback):
         shown = {"heldout": real, **shown}
         if shown.get("programs") is not None and not module.hparams["conditional"]:
             self.measurements += self._grade_pictures(trainer, module, shown)
-        for variant, policy in (("distilled", module.distilled), ("rl", module.policy)):
+        for variant, policy in policies(module).items():
             with seeded(self.seed, module.device):
                 measured, shown[variant] = self._policy(trainer, module, policy, self.count, variant)
             self.measurements += measured
@@ -124,7 +124,7 @@ class PaintingEvaluation(Callback):
         """How right programs of scenes are, and those of the search that learns nothing, at equal renders."""
         truth = trainer.datamodule.truth["test"][: len(image)]  # type: ignore[attr-defined]
         measured = []
-        for variant, policy in (("distilled", module.distilled), ("rl", module.policy)):
+        for variant, policy in policies(module).items():
             with seeded(self.seed, module.device):
                 measured += measure_scenes(module, image, truth, policy, variant, (1, self.tries))
         length, few = module.hparams["length"], slice(self.searched)
@@ -163,6 +163,11 @@ class PaintingEvaluation(Callback):
         for name, images in shown.items():
             path = Path(trainer.default_root_dir) / "images" / f"{name}-{when}.png"
             log_image(trainer, f"images/{name}", make_grid(enlarged(images[:SHOWN].cpu())), path)
+
+
+def policies(module: Any) -> dict[str, Any]:
+    """A painter's policies by the stage that they come from."""
+    return {"distilled": module.distilled, "rl": module.policy} if module.rewarded else {"distilled": module.policy}
 
 
 def enlarged(images: Tensor) -> Tensor:

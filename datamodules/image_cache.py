@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from handgen.errors import UserError
+from handgen.whole_files import whole_file
 
 LAYOUT_VERSION = 1
 Columns = dict[str, list[Any]]
@@ -208,9 +209,8 @@ def _write_images(path: Path, images: Tensor) -> None:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value))
-    os.replace(temporary, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(value))
 
 
 @contextlib.contextmanager

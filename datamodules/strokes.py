@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from handgen import paths
 from handgen.datamodules.idx_files import read_mnist
 from handgen.errors import UserError
+from handgen.images import read_picture
 from handgen.painter.digits import draw_digits
 
 Source = Literal["digits", "mnist", "omniglot", "celeba", "hands", "folder"]
@@ -163,16 +164,10 @@ def _zip_entries(archive: Path) -> list[tuple[str, bytes]]:
 
 def _open_picture(file: Path | io.BytesIO, size: int, name: str, grey: bool = False) -> Tensor:
     """The middle square of a picture, uint8 (C, size, size)."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
-        with Image.open(file) as opened:
-            fitted = ImageOps.fit(opened.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BOX)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+        return read_picture(file, size, grey)
+    except ValueError as error:
         raise UserError(f"{name} is no picture that can be read ({error}): get it again, or take it away") from error
-    channels = 1 if grey else 3
-    pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
-    return pixels.view(size, size, channels).permute(2, 0, 1)
 
 
 def _celeba(root: Path, size: int, count: int) -> dict[str, Pictures]:

@@ -1,8 +1,9 @@
-"""Sheets of images, and PNG files."""
+"""Sheets of images, and files of pictures."""
 
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,24 @@ def make_grid(
         top, left = padding + i // columns * (height + padding), padding + i % columns * (width + padding)
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+def read_picture(file: Path | BytesIO, size: int, grey: bool = False) -> Tensor:
+    """The middle square of a picture, uint8 (3, size, size), or (1, size, size) in grey.
+
+    Raises:
+        ValueError: if it cannot be read, or claims to be huge.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as opened:
+            upright = ImageOps.exif_transpose(opened).convert("L" if grey else "RGB")
+            fitted = ImageOps.fit(upright, (size, size), Image.Resampling.BOX)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error)) from error
+    pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
+    return pixels.view(size, size, -1).permute(2, 0, 1)
 
 
 def write_png(path: str | Path, image: NDArray[np.uint8]) -> Path:

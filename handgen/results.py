@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handgen.errors import UserError
+from handgen.whole_files import whole_file
 
 VERSIONED = ("torch", "lightning", "numpy")
 
@@ -134,13 +134,10 @@ def _git(folder: Path, *words: str) -> str:
 
 def write_json(path: Path, records: Iterable[Record]) -> None:
     """Write records as a JSON list, whole or not at all: readers never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(asdict(record), allow_nan=False) for record in records)
     text = "[\n" + ",\n".join(lines) + "\n]\n"  # a line for each: thousands of records, and git compares lines
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)  # a temporary file is private
-    os.replace(file.name, path)
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_records(path: Path) -> list[Record]:

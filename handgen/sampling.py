@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from handgen.errors import UserError
+from handgen.images import read_picture
 
 GAP = 2  # white pixels between the images of a sheet
 
@@ -78,15 +79,10 @@ def read_square(path: Path, size: int) -> Tensor:
     Raises:
         UserError: The file is absent or no image.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
-        with Image.open(path) as opened:
-            fitted = ImageOps.fit(ImageOps.exif_transpose(opened).convert("RGB"), (size, size), Image.Resampling.BOX)
-    except (OSError, UnidentifiedImageError) as error:
+        return read_picture(path, size)[None].float() / 255
+    except ValueError as error:
         raise UserError(f"cannot read the picture {path}: give --input=FILE with a PNG or JPEG file") from error
-    pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8).view(1, size, size, 3)
-    return pixels.permute(0, 3, 1, 2).float() / 255
 
 
 def contact_sheet(images: Tensor, columns: int | None = None) -> Tensor:

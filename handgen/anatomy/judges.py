@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from handgen.anatomy.judge_networks import JudgeNetwork
 from handgen.errors import UserError
+from handgen.whole_files import whole_file
 
 WEIGHTS = Path(__file__).parent / "weights"
 LEARNED = {"judge_a": "plain", "judge_b": "residual"}
@@ -118,10 +119,8 @@ def to_judge_size(image: Tensor) -> Tensor:
 
 def save_judge(judge: nn.Module, facts: dict[str, Any], path: Path) -> None:
     """Write a judge's weights and facts (plain values) as one file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save({"weights": judge.state_dict(), **facts}, temporary)
-    temporary.replace(path)
+    with whole_file(path) as partial:
+        torch.save({"weights": judge.state_dict(), **facts}, partial)
 
 
 def read_judge(path: Path) -> dict[str, Any]:

@@ -49,8 +49,10 @@ def _depth(x: Tensor, y: Tensor, along: Tensor, radii: Tensor) -> Tensor:
     """
     across, down = along / along.square().sum(0).clamp(min=1e-8)
     share = (x * across + y * down).clamp(0.0, 1.0)
-    distance = ((x - share * along[0]).square() + (y - share * along[1]).square() + 1e-8).sqrt()
-    return radii[0] + share * (radii[1] - radii[0]) - distance
+    from_axis = torch.addcmul(x, share, along[0], value=-1), torch.addcmul(y, share, along[1], value=-1)
+    least = torch.full((), 1e-8, device=x.device)  # a root has no gradient at 0
+    distance = torch.addcmul(torch.addcmul(least, from_axis[0], from_axis[0]), from_axis[1], from_axis[1]).sqrt()
+    return torch.addcmul(radii[0], share, radii[1] - radii[0]) - distance
 
 
 def coverage(places: Tensor, radius: Tensor, size: int, segments: int = SEGMENTS) -> Tensor:
@@ -66,37 +68,38 @@ def coverage(places: Tensor, radius: Tensor, size: int, segments: int = SEGMENTS
         segments: capsules of a stroke.
     """
     across = size // TILE
-    ends, radii = (part.flatten(0, 1) for part in capsules(places, radius, size, segments))
-    capsule, tile = _touched(ends, radii, across)
-    middles = torch.arange(TILE, device=places.device) + 0.5
-    start, stop = ends[capsule].permute(1, 2, 0).contiguous()  # (2, P)
-    corner = TILE * torch.stack([tile % across, tile // across])
-    middles = torch.arange(TILE, device=places.device) + 0.5
-    x, y = middles[:, None] + (corner - start)[:, None]  # (TILE, P)
-    depth = _depth(x, y[:, None], stop - start, radii[capsule].t().contiguous())
-    deepest = torch.full((len(places) * across**2, TILE**2), -1.0, device=places.device)
-    cell = (capsule // segments) * across**2 + tile
-    deepest = deepest.scatter_reduce(0, cell[:, None].expand(-1, TILE**2), depth.flatten(0, 1).t(), "amax")
-    covered = (deepest + 0.5).clamp(0.0, 1.0)
+    ends, radii = capsules(places, radius, size, segments)
+    touched = _touched(ends, radii, across)  # (T, T, N, S)
+    in_use = touched.any(-1)
+    number = in_use.flatten().cumsum(0).view_as(in_use) - 1  # of a tile among those in use
+    row, column, stroke, segment = touched.nonzero(as_tuple=True)  # P pairs of a tile and a capsule
+    start, stop = ends[stroke, segment].permute(1, 2, 0).contiguous()  # (2, P)
+    middles = torch.arange(TILE, device=places.device)[:, None] + 0.5
+    x, y = middles + (TILE * column - start[0]), middles + (TILE * row - start[1])
+    depth = _depth(x, y[:, None], stop - start, radii[stroke, segment].t().contiguous())
+    depth = depth.flatten(0, 1).t().contiguous()  # (P, TILE²)
+    used = number[row, column, stroke, None].expand(-1, TILE**2)
+    row, column, stroke = in_use.nonzero(as_tuple=True)
+    deepest = torch.full((len(stroke), TILE**2), -1.0, device=places.device).scatter_reduce(0, used, depth, "amax")
+    covered = torch.zeros(len(places), across, across, TILE**2, device=places.device)
+    covered = covered.index_put((stroke, row, column), (deepest + 0.5).clamp(0.0, 1.0))
     return covered.view(-1, across, across, TILE, TILE).transpose(2, 3).reshape(-1, size, size)
 
 
-def _touched(ends: Tensor, radii: Tensor, across: int) -> tuple[Tensor, Tensor]:
-    """Pairs of a capsule and a tile that its bounding box touches, (P,) and (P,).
+def _touched(ends: Tensor, radii: Tensor, across: int) -> Tensor:
+    """Which tiles the bounding boxes of capsules touch, bool (T, T, N, S), rows of tiles first.
 
     Args:
-        ends: (M, 2, 2).
-        radii: (M, 2).
-        across: tiles side by side.
+        ends: (N, S, 2, 2).
+        radii: (N, S, 2).
+        across: T, tiles side by side.
     """
-    margin = radii.amax(1, keepdim=True) + 0.5
-    first = ((ends.amin(1) - margin) / TILE).floor()
-    last = ((ends.amax(1) + margin) / TILE).ceil()
-    tiles = torch.arange(across, device=ends.device)
-    inside = (tiles >= first[..., None]) & (tiles < last[..., None])  # (M, 2, across)
-    pairs = inside[:, 1, :, None] & inside[:, 0, None, :]
-    capsule, tile = pairs.flatten(1).nonzero(as_tuple=True)
-    return capsule, tile
+    margin = radii.amax(-1, keepdim=True) + 0.5
+    first = ((ends.amin(-2) - margin) / TILE).floor().permute(2, 0, 1).contiguous()
+    last = ((ends.amax(-2) + margin) / TILE).ceil().permute(2, 0, 1).contiguous()
+    tiles = torch.arange(across, dtype=ends.dtype, device=ends.device)[:, None, None, None]
+    columns, rows = ((tiles >= first) & (tiles < last)).unbind(1)
+    return rows[:, None] & columns
 
 
 def paint(canvas: Tensor, covered: Tensor, colour: Tensor, opacity: Tensor) -> Tensor:

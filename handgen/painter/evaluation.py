@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,7 @@ from handgen.painter.rollout import Rollout, paint_program, strokes_drawn
 from handgen.painter.scene_search import accuracies, metropolis_hastings
 from handgen.painter.scenes import SceneWorld
 from handgen.results import Measurement
+from handgen.whole_files import whole_file
 
 if TYPE_CHECKING:
     from handgen.painter.module import Painter
@@ -44,10 +43,8 @@ def real_classifier(images: Tensor, labels: Tensor, classes: int) -> Classifier:
         model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
         return model.eval()
     model = train_classifier(images, labels, classes, updates=CLASSIFIER_UPDATES)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        torch.save(model.state_dict(), file)
-    os.replace(file.name, path)
+    with whole_file(path) as partial:
+        torch.save(model.state_dict(), partial)
     return model
 
 

@@ -141,6 +141,8 @@ class Painter(LightningModule):
         self.policy = Policy(self.table, image_size, channels, conditional, blind, policy_size, width)
         self.distilled = Policy(self.table, image_size, channels, conditional, blind, policy_size, width)
         self.distilled.requires_grad_(False)
+        self.register_buffer("rewarded", torch.tensor(False))  # whether `rl` has begun; before, `distilled` is nothing
+        self.rewarded: Tensor
         self.stroke_net = StrokeNet(strokes, image_size, channels)
         pair = 2 if conditional and not complement else 1
         self.discriminator = Discriminator(image_size, pair * channels, discriminator_width, adversary == "spectral")
@@ -243,6 +245,7 @@ class Painter(LightningModule):
         """Updates of discriminator and policy on ``rollout``, ``image`` (pictures) and ``fake`` (older paintings)."""
         if batch["first"]:
             self.distilled.load_state_dict(self.policy.state_dict())
+            self.rewarded.fill_(True)
         rollout: Rollout = batch["rollout"]
         if self.hparams["reward"] == "discriminator":
             names = [name for name in ("image", "fake", "fake_target") if name in batch]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -16,6 +14,7 @@ from handgen.errors import UserError
 from handgen.painter.actions import ActionTable, action_table
 from handgen.painter.brush import capsules
 from handgen.painter.world import Engine, PaintWorld, TorchEngine
+from handgen.whole_files import whole_file
 
 FORMAT = 1
 
@@ -81,10 +80,8 @@ def save_program(program: Program, path: Path) -> Path:
         "components": action_table(program.table).names,
         "actions": [[int(c) if c == int(c) else c for c in action] for action in program.actions.tolist()],
     }
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        json.dump(content, file)
-    os.chmod(file.name, 0o644)  # a temporary file is private
-    os.replace(file.name, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 

@@ -24,10 +24,10 @@ def _quick_classifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path / "cache"))
 
 
-def run(tmp_path: Path, **settings: Any) -> PaintingEvaluation:
+def run(tmp_path: Path, updates: int = 3, **settings: Any) -> PaintingEvaluation:
     torch.manual_seed(0)
     watcher = PaintingEvaluation(count=12, during=8, every_n_epochs=1)
-    module, source = Painter(**{**TINY, **settings}), Paintings(**DATA, epoch_updates=3)
+    module, source = Painter(**{**TINY, **settings}), Paintings(**DATA, epoch_updates=updates)
     trainer = Trainer(
         max_epochs=1, accelerator="cpu", logger=CSVLogger(tmp_path), enable_progress_bar=False, callbacks=[watcher],
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path, num_sanity_val_steps=0,
@@ -53,6 +53,11 @@ def test_free_paintings_are_graded_stage_by_stage(tmp_path: Path) -> None:
     logged = next(tmp_path.rglob("metrics.csv")).read_text()
     assert "eval/samples/confident" in logged and "eval/recon/mse_of_blank/programs" in logged
     assert len(list((tmp_path / "cache").rglob("classifier-*.pt"))) == 1
+
+
+def test_a_policy_that_was_not_rewarded_yet_is_the_distilled_one(tmp_path: Path) -> None:
+    variants = {m.variant for m in run(tmp_path, updates=2).measurements}
+    assert "distilled" in variants and "rl" not in variants
 
 
 def test_copies_are_compared_with_their_targets(tmp_path: Path) -> None:
