@@ -2,7 +2,8 @@
 
 SPIRAL (Ganin et al. 2018, arXiv:1804.01118) writes a program of T actions. An action has components, decided one after
 the other: whether to draw or to jump, where the stroke ends, where its control point lies, how thick, how hard and in
-which colour it is drawn. A jump needs an end alone; what is not needed is masked.
+which colour it is drawn. A jump needs an end alone; what is not needed is masked. Compound strokes (SPIRAL++, Mellor et
+al. 2019, arXiv:1910.01007) are the other way about: a jump takes up a brush, and actions that draw are places alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import difflib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from handgen.errors import UserError
 
 FLAG = "draw"
 PLACES = ("end", "control")
+Need = Literal["always", "drawing", "jumping"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Component:
         high: value of the last choice.
         values: values of all choices, where they are not evenly spaced.
         grid: side of the grid whose cells, row by row, are the choices; values are their middles, (x, y) in [0, 1].
-        drawing_only: whether a jump has no use for it.
+        needed: by every action, by those that draw, or by those that jump.
     """
 
     name: str
@@ -42,7 +45,7 @@ class Component:
     high: float = 1.0
     values: tuple[float, ...] = ()
     grid: int = 0
-    drawing_only: bool = True
+    needed: Need = "drawing"
 
     def decode(self, choice: Tensor) -> Tensor:
         """Choices (...,) to values (...,), those of a grid (..., 2)."""
@@ -91,9 +94,10 @@ class ActionTable:
 
     def used(self, actions: Tensor) -> Tensor:
         """Which components of actions (..., C) matter, bool (..., C)."""
-        drawing_only = torch.tensor([component.drawing_only for component in self.components], device=actions.device)
+        by_drawing = torch.tensor([c.needed != "jumping" for c in self.components], device=actions.device)
+        by_jumping = torch.tensor([c.needed != "drawing" for c in self.components], device=actions.device)
         drawn = actions[..., self.names.index(FLAG)] > 0
-        return drawn[..., None] | ~drawing_only
+        return torch.where(drawn[..., None], by_drawing, by_jumping)
 
     def decode(self, actions: Tensor) -> dict[str, Tensor]:
         """Actions (..., C) to values by name: places (..., 2) in [0, 1], all else (...,)."""
@@ -116,21 +120,21 @@ class ActionTable:
         )
 
 
-def scale(name: str, bins: int, low: float = 0.0, high: float = 1.0) -> Component:
+def scale(name: str, bins: int, low: float = 0.0, high: float = 1.0, needed: Need = "drawing") -> Component:
     """Evenly spaced choices."""
-    return Component(name, bins, low, high)
+    return Component(name, bins, low, high, needed=needed)
 
 
-def axes(place: str, bins: int, drawing_only: bool = True) -> tuple[Component, Component]:
+def axes(place: str, bins: int, needed: Need = "drawing") -> tuple[Component, Component]:
     """A place as two decisions, column and row, at the middles of ``bins`` cells."""
     half = 0.5 / bins
     return (
-        Component(f"{place}_x", bins, half, 1.0 - half, drawing_only=drawing_only),
-        Component(f"{place}_y", bins, half, 1.0 - half, drawing_only=drawing_only),
+        Component(f"{place}_x", bins, half, 1.0 - half, needed=needed),
+        Component(f"{place}_y", bins, half, 1.0 - half, needed=needed),
     )
 
 
-DRAW = Component(FLAG, 2, drawing_only=False)
+DRAW = Component(FLAG, 2, needed="always")
 SPIRAL_SIZES = tuple(pixels / 64 for pixels in (1, 2, 4, 8, 12, 24))
 """Diameters of the released agents' brushes, as shares of the canvas' side."""
 COLOURS = tuple(scale(name, 20) for name in ("red", "green", "blue"))
@@ -138,14 +142,19 @@ COLOURS = tuple(scale(name, 20) for name in ("red", "green", "blue"))
 
 def _paper(name: str, colours: tuple[Component, ...]) -> ActionTable:
     side = 32
-    places = Component("end", side**2, grid=side, drawing_only=False), Component("control", side**2, grid=side)
+    places = Component("end", side**2, grid=side, needed="always"), Component("control", side**2, grid=side)
     strength = Component("size", len(SPIRAL_SIZES), values=SPIRAL_SIZES), scale("pressure", 10, 0.1, 1.0)
     return ActionTable(name, (DRAW, *places, *strength, *colours))
 
 
 def _fast(name: str, colours: tuple[Component, ...]) -> ActionTable:
-    places = (*axes("end", 32, drawing_only=False), *axes("control", 32))
+    places = (*axes("end", 32, needed="always"), *axes("control", 32))
     return ActionTable(name, (DRAW, *places, scale("size", 8, 1.5 / 32, 6.5 / 32), *colours))
+
+
+def _compound(name: str, colours: tuple[str, ...]) -> ActionTable:
+    brush = (scale("size", 8, 1.5 / 32, 6.5 / 32, "jumping"), *(scale(c, 8, needed="jumping") for c in colours))
+    return ActionTable(name, (DRAW, *axes("end", 32, needed="always"), *brush))
 
 
 SHAPES = ("box", "sphere", "cylinder", "capsule")
@@ -167,6 +176,8 @@ TABLES = {
         _paper("paper_grey", ()),
         _fast("fast", tuple(scale(name, 8) for name in ("red", "green", "blue"))),
         _fast("fast_grey", ()),
+        _compound("compound", ("red", "green", "blue")),
+        _compound("compound_grey", ()),
         _scene("scene"),
     )
 }

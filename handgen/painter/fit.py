@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from handgen.painter.actions import FLAG, ActionTable
-from handgen.painter.brush import coverage, paint
+from handgen.painter.brush import bezier_points, coverage, paint
 
 SMALLEST_SIZE, LARGEST_SIZE = 0.02, 0.25
 """Diameters of a stroke, as shares of the canvas' side."""
@@ -65,6 +65,8 @@ def paint_strokes(strokes: dict[str, Tensor], size: int, channels: int) -> Tenso
 def to_actions(strokes: dict[str, Tensor], table: ActionTable, length: int, least_opacity: float = 0.5) -> Tensor:
     """The nearest actions (B, T, C) to strokes: for each a jump to its start, unless the pen is there, and the stroke.
 
+    A compound stroke, which has no control point, goes through the middle of the curve.
+
     Strokes that hardly show are left out; what is left of T are jumps to where the pen is, which paint nothing.
 
     Args:
@@ -77,8 +79,13 @@ def to_actions(strokes: dict[str, Tensor], table: ActionTable, length: int, leas
     known = {"size": size, "pressure": torch.ones_like(size)}
     known |= {name: colour[..., i] for i, name in enumerate(("red", "green", "blue"))}
     drawn = torch.ones_like(size)
-    lines = table.encode({**known, FLAG: drawn, "end": places[:, :, 2], "control": places[:, :, 1]})
-    jumps = table.encode({FLAG: 0.0 * drawn, "end": places[:, :, 0]})
+    ends = [places[:, :, 2]]
+    if not any(name.startswith("control") for name in table.names):
+        ends.insert(0, bezier_points(places.flatten(0, 1), segments=2)[:, 1].view_as(ends[0]))
+    known |= {"control": places[:, :, 1]}
+    lines = torch.stack([table.encode({**known, FLAG: drawn, "end": end}) for end in ends], dim=2)
+    jumps = table.encode({**known, FLAG: 0.0 * drawn, "end": places[:, :, 0]})
+    lines, jumps = (actions * table.used(actions) for actions in (lines, jumps))
     middle = table.encode({FLAG: torch.zeros(1), "end": torch.full((1, 2), 0.5)})[0]
     kept = strokes["opacity"] >= least_opacity
     rows = []
@@ -87,10 +94,10 @@ def to_actions(strokes: dict[str, Tensor], table: ActionTable, length: int, leas
         pen = middle
         for jump, line in zip(jumps[row][kept[row]], lines[row][kept[row]], strict=True):
             starts = [] if torch.equal(jump, pen) else [jump]
-            if len(actions) + len(starts) + 1 > length:
+            if len(actions) + len(starts) + len(line) > length:
                 break
-            actions += [*starts, line]
-            pen = lift(line, table)
+            actions += [*starts, *line]
+            pen = lift(line[-1], table)
         rows.append(torch.stack([*actions, *[pen] * (length - len(actions))]))
     return torch.stack(rows)
 

@@ -100,6 +100,10 @@ class PaintWorld:
     where the next one starts; its pressure runs from that of the stroke before to its own. A pen that has jumped
     presses as hard as it is told at once. Colours are black where the table has none.
 
+    Where the table has no control points, strokes are compound: each goes on smoothly, as a curve that leaves in the
+    direction in which the one before arrived, and the first after a jump is straight. What only jumps decide (size,
+    colours) is kept until the next.
+
     Args:
         table: what an action is.
         engine: what draws.
@@ -115,6 +119,9 @@ class PaintWorld:
         canvas = self.engine.canvas
         self.pen = torch.full((count, 2), 0.5, device=canvas.device)
         self.pressure = torch.full((count,), float("nan"), device=canvas.device)  # none after a jump
+        self.heading = torch.zeros(count, 2, device=canvas.device)  # none after a jump
+        first = self.table.decode(torch.zeros(count, len(self.table), device=canvas.device))
+        self.kept = {c.name: first[c.name] for c in self.table.components if c.needed == "jumping"}
         return canvas
 
     def step(self, actions: Tensor) -> Tensor:
@@ -145,6 +152,10 @@ class PaintWorld:
         """What actions (N, C) draw from where the pens are; moves the pens."""
         values = self.table.decode(actions)
         drawn, end = values[FLAG] > 0, values["end"]
+        self.kept = {name: torch.where(drawn, kept, values[name]) for name, kept in self.kept.items()}
+        values |= self.kept
+        if "control" not in values:
+            values["control"] = self._smooth_control(end, drawn)
         pressure = values.get("pressure", torch.ones_like(self.pressure))
         before = torch.where(self.pressure.isnan(), pressure, self.pressure)
         colour = [values.get(name, torch.zeros_like(pressure)) for name in ("red", "green", "blue")]
@@ -158,3 +169,12 @@ class PaintWorld:
         self.pen = end
         self.pressure = torch.where(drawn, pressure, torch.full_like(pressure, float("nan")))
         return strokes
+
+    def _smooth_control(self, end: Tensor, drawn: Tensor) -> Tensor:
+        """Control points (N, 2) that continue what was drawn before; turns the pens."""
+        span = end - self.pen
+        straight = (self.heading == 0.0).all(-1, keepdim=True)
+        onwards = torch.where(straight, 0.5 * span, 0.5 * span.norm(dim=-1, keepdim=True) * self.heading)
+        arrived = torch.nn.functional.normalize(span - onwards, dim=-1)
+        self.heading = torch.where(drawn[:, None], arrived, torch.zeros_like(arrived))
+        return self.pen + onwards

@@ -35,6 +35,13 @@ def test_a_jump_needs_its_end_alone() -> None:
     assert stroke.all()
 
 
+def test_compound_strokes_take_up_their_brush_in_a_jump() -> None:
+    table = action_table("compound")
+    jump, stroke = table.used(torch.tensor([[0.0] * 7, [1.0] + [0.0] * 6]))
+    assert jump.all()
+    assert [name for name, used in zip(table.names, stroke, strict=True) if used] == ["draw", "end_x", "end_y"]
+
+
 def test_the_paper_has_a_trillion_actions() -> None:
     assert combinations(action_table("paper")) == pytest.approx(1.0e12, rel=0.01)
 

@@ -42,6 +42,17 @@ def test_the_program_of_strokes_paints_what_they_paint() -> None:
         torch.testing.assert_close(canvas, painted[row], atol=1e-4, rtol=0.0)
 
 
+def test_compound_strokes_go_through_the_middle_of_the_curve() -> None:
+    places = torch.tensor([[[[4.5, 8.5], [12.5, 8.5], [12.5, 16.5]]]]) / 32
+    strokes = {"places": places, "size": torch.full((1, 1), 0.1), "opacity": torch.ones(1, 1)}
+    strokes["colour"] = torch.zeros(1, 1, 3)
+    actions = to_actions(strokes, action_table("compound_grey"), 4)
+    assert actions[0, :, :3].tolist() == [[0, 4, 8], [1, 10, 10], [1, 12, 16], [0, 12, 16]]
+    assert actions[0, 0, 3] > 0 and (actions[0, 1:, 3] == 0).all()  # the size is the jump's to choose
+    error = (replay(Program("compound_grey", actions[0], 1), 32)[-1] - paint_strokes(strokes, 32, 1)).square().mean()
+    assert error < 0.01
+
+
 def test_strokes_that_go_on_need_no_jump_and_those_too_many_are_left_out() -> None:
     places = torch.tensor([[[[2.5, 2.5], [4.5, 2.5], [6.5, 2.5]], [[6.5, 2.5], [6.5, 4.5], [6.5, 6.5]]]]) / 16
     strokes = {"places": places, "size": torch.full((1, 2), 0.1), "opacity": torch.ones(1, 2)}

@@ -39,6 +39,24 @@ def test_strokes_go_on_where_the_last_one_ended_with_its_pressure() -> None:
     assert third.pressure[0].tolist() == pytest.approx([0.6, 0.6])
 
 
+def test_compound_strokes_go_on_smoothly_with_the_brush_of_their_jump() -> None:
+    world = PaintWorld(action_table("compound_grey"), TorchEngine(32, 1))
+    world.reset(1)
+    world.strokes(torch.tensor([[0.0, 4, 8, 5]]))  # to (4.5, 8.5) cells, with the sixth size
+    first = world.strokes(torch.tensor([[1.0, 12, 8, 0]]))
+    assert (32 * first.places[0]).tolist() == [[4.5, 8.5], [8.5, 8.5], [12.5, 8.5]]  # straight to the right
+    second = world.strokes(torch.tensor([[1.0, 12, 16, 0]]))
+    # It leaves to the right, half of its length of eight cells.
+    assert (32 * second.places[0]).tolist() == [[12.5, 8.5], [16.5, 8.5], [12.5, 16.5]]
+    third = world.strokes(torch.tensor([[1.0, 12, 16, 0]]))
+    assert torch.isfinite(third.places).all()  # it stays where it is
+    kept = action_table("compound_grey").decode(torch.tensor([0.0, 0, 0, 5]))["size"].item()
+    assert first.size.item() == second.size.item() == kept
+    world.strokes(torch.tensor([[0.0, 20, 20, 2]]))
+    fourth = world.strokes(torch.tensor([[1.0, 20, 24, 0]]))
+    assert (32 * fourth.places[0, 1]).tolist() == [20.5, 22.5] and fourth.size.item() < kept
+
+
 def test_a_stroke_on_the_canvas_is_what_the_brush_covers() -> None:
     world = PaintWorld(action_table("paper_grey"), TorchEngine(32, 1))
     world.reset(2)
