@@ -43,7 +43,8 @@ class Paintings(LightningDataModule):
     - ``stage="fit"``: ``image`` float (B, C, H, W) in [0, 1].
     - ``stage="distill"``: ``rollout``, paintings of fitted programs, or of random ones ("sleep").
     - ``stage="rl"``: ``rollout``, paintings just made; ``image``, pictures; ``fake``, paintings of the last batches,
-      and for conditional painters ``fake_target``, what these were to show; ``programs``, a batch as of ``distill``.
+      and for conditional painters ``fake_target``, what these were to show; for a joint discriminator the programs of
+      both, ``actions`` and ``fake_actions`` (B, T, K); ``programs``, a batch as of ``distill``.
 
     Those of the first two have ``progress``, the share of their stage that is done; those of ``rl`` tell whether they
     are the ``first`` and whether the discriminator is still ``warming`` up, and have pictures for all its updates.
@@ -105,7 +106,7 @@ class Paintings(LightningDataModule):
         self.generator = torch.Generator().manual_seed(seed)
         self._world: World | None = None
         self._programs: Tensor | None = None
-        self._fakes: list[tuple[Tensor, Tensor | None]] = []
+        self._fakes: list[dict[str, Tensor]] = []
 
     @property
     def painter(self) -> PaintingAgent:
@@ -182,9 +183,25 @@ class Paintings(LightningDataModule):
     def _images(self, rows: Tensor) -> Tensor:
         return self.pictures["train"].images[rows].to(self.painter.device).float() / 255
 
-    def _real(self, count: int) -> Tensor:
-        """What the discriminator is shown as real, float (B, C, H, W) in [0, 1]."""
-        return self._draw(count) if self.hparams["real"] == "pictures" else self._programs_drawn(count).finished
+    def _real(self, count: int) -> dict[str, Tensor]:
+        """What the discriminator is shown as real: ``image`` (B, C, H, W) in [0, 1], and ``actions`` if it asks."""
+        joint = self.painter.hparams["joint"]
+        if self.hparams["real"] == "pictures" and not joint:
+            return {"image": self._draw(count)}
+        programs = self._fitted()
+        rows = torch.randint(len(programs), (count,), generator=self.generator)
+        actions = programs[rows].to(self.painter.device)
+        pictures = self.hparams["real"] == "pictures"
+        image = self._images(rows) if pictures else paint_program(self.world(), actions).finished
+        return {"image": image, "actions": actions} if joint else {"image": image}
+
+    def _fitted(self) -> Tensor:
+        """Programs (N, T, K) fitted to the training pictures, once."""
+        if self._programs is None:
+            rows = torch.arange(len(self.pictures["train"]))
+            painter = self.painter
+            self._programs = torch.cat([painter.programs(self._images(part)) for part in rows.split(PROGRAM_CHUNK)])
+        return self._programs
 
     def _programs_drawn(self, count: int) -> Rollout:
         """Paintings of programs, with what they were to show."""
@@ -196,12 +213,10 @@ class Paintings(LightningDataModule):
             return Rollout(
                 made.canvases, made.actions, made.log_prob, made.noise, made.finished if conditional else None
             )
-        if self._programs is None:
-            rows = torch.arange(len(self.pictures["train"]))
-            self._programs = torch.cat([painter.programs(self._images(part)) for part in rows.split(PROGRAM_CHUNK)])
-        rows = torch.randint(len(self._programs), (count,), generator=self.generator)
+        programs = self._fitted()
+        rows = torch.randint(len(programs), (count,), generator=self.generator)
         target = self._images(rows) if conditional else None
-        return paint_program(world, self._programs[rows].to(painter.device), target=target)
+        return paint_program(world, programs[rows].to(painter.device), target=target)
 
     def _random(self, count: int, generator: torch.Generator) -> Tensor:
         """Programs (B, T, K) that nobody meant; of scenes, with objects on places of their own."""
@@ -216,22 +231,22 @@ class Paintings(LightningDataModule):
         conditional = painter.hparams["conditional"]
         target = self._draw(count) if conditional else None
         rollout = painter.paint(self.world(), count, target)
-        self._fakes.append(
-            ((255 * rollout.finished).round().byte(), None if target is None else (255 * target).round().byte())
-        )
-        self._fakes = self._fakes[-self.hparams["replay_batches"] :]
+        made = {"fake": (255 * rollout.finished).round().byte()}
+        if target is not None:
+            made["fake_target"] = (255 * target).round().byte()
+        if painter.hparams["joint"]:
+            made["fake_actions"] = rollout.actions.transpose(0, 1)
+        self._fakes = [*self._fakes, made][-self.hparams["replay_batches"] :]
         shown = count * painter.hparams["discriminator_updates"]  # none is shown twice
         rows = torch.randint(len(self._fakes) * count, (shown,), generator=self.generator)
         batch: Batch = {
             "stage": "rl",
             "rollout": rollout,
-            "image": self._real(shown),
-            "fake": _rows([fake for fake, _ in self._fakes], rows),
+            **self._real(shown),
+            **{name: _rows([fakes[name] for fakes in self._fakes], rows) for name in made},
             "first": index == 0,
             "warming": index < self.hparams["warming_updates"],
         }
-        if conditional:
-            batch["fake_target"] = _rows([goal for _, goal in self._fakes if goal is not None], rows)
         if painter.hparams["imitation_weight"] > 0:
             batch["programs"] = self._programs_drawn(count)
         return batch
@@ -244,7 +259,7 @@ class Paintings(LightningDataModule):
             "done": self.done,
             "generator": self.generator.get_state(),
             "programs": self._programs,
-            "fakes": [list(pair) for pair in self._fakes],
+            "fakes": self._fakes,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -252,9 +267,10 @@ class Paintings(LightningDataModule):
         self.done = state_dict["done"]
         self.generator.set_state(state_dict["generator"].cpu())
         self._programs = state_dict["programs"]
-        self._fakes = [(pair[0], pair[1]) for pair in state_dict["fakes"]]
+        self._fakes = state_dict["fakes"]
 
 
 def _rows(parts: list[Tensor], rows: Tensor) -> Tensor:
-    """Chosen rows of uint8 parts one after the other, float in [0, 1]."""
-    return torch.cat(parts)[rows.to(parts[0].device)].float() / 255
+    """Chosen rows of parts one after the other; those of bytes as float in [0, 1]."""
+    chosen = torch.cat(parts)[rows.to(parts[0].device)]
+    return chosen.float() / 255 if chosen.dtype == torch.uint8 else chosen

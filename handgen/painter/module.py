@@ -61,6 +61,8 @@ class Painter(LightningModule):
         reward: ``discriminator``, or ``l2``: less the mean squared error from the target (conditional painters only).
         credit: ``difference`` rewards each action by what it changes (SPIRAL++), ``end`` only the last (SPIRAL).
         complement: show the discriminator half of the target and half of the painting (SPIRAL++, section 3.3).
+        joint: show the discriminator programs beside their pictures: of paintings those that made them, of real
+            pictures those fitted to them (with ``adversary=spectral``).
         algorithm: ``ppo`` or ``a2c``.
         policy_epochs: passes over a batch of paintings (``ppo``).
         minibatches: of a pass.
@@ -104,6 +106,7 @@ class Painter(LightningModule):
         reward: Literal["discriminator", "l2"] = "discriminator",
         credit: Literal["difference", "end"] = "difference",
         complement: bool = False,
+        joint: bool = False,
         algorithm: Literal["ppo", "a2c"] = "ppo",
         policy_epochs: int = 2,
         minibatches: int = 2,
@@ -137,6 +140,8 @@ class Painter(LightningModule):
         )
         if (reward == "l2" or complement) and not conditional:
             raise UserError("reward=l2 and complement=true need a picture to paint: set model.conditional=true")
+        if joint and (adversary != "spectral" or conditional or reward == "l2"):
+            raise UserError("joint=true is for painters of nothing in particular with adversary=spectral")
         self.table = action_table(table)
         self.policy = Policy(self.table, image_size, channels, conditional, blind, policy_size, width)
         self.distilled = Policy(self.table, image_size, channels, conditional, blind, policy_size, width)
@@ -145,7 +150,10 @@ class Painter(LightningModule):
         self.rewarded: Tensor
         self.stroke_net = StrokeNet(strokes, image_size, channels)
         pair = 2 if conditional and not complement else 1
-        self.discriminator = Discriminator(image_size, pair * channels, discriminator_width, adversary == "spectral")
+        programs = (self.table, length) if joint else None
+        self.discriminator = Discriminator(
+            image_size, pair * channels, discriminator_width, adversary == "spectral", programs
+        )
         self.to(memory_format=torch.channels_last)
         self.score_mean: Tensor
         self.score_sd: Tensor
@@ -248,7 +256,7 @@ class Painter(LightningModule):
             self.rewarded.fill_(True)
         rollout: Rollout = batch["rollout"]
         if self.hparams["reward"] == "discriminator":
-            names = [name for name in ("image", "fake", "fake_target") if name in batch]
+            names = [name for name in ("image", "actions", "fake", "fake_target", "fake_actions") if name in batch]
             parts = [batch[name].chunk(self.hparams["discriminator_updates"]) for name in names]
             for part in zip(*parts, strict=True):
                 self._discriminate(dict(zip(names, part, strict=True)))
@@ -262,11 +270,13 @@ class Painter(LightningModule):
 
     # The discriminator.
 
-    def score(self, image: Tensor, target: Tensor | None, mask: Tensor | None = None) -> Tensor:
-        """Raw scores (B,) of paintings (B, C, H, W), of pairs with targets, or of halves of both."""
+    def score(
+        self, image: Tensor, target: Tensor | None, mask: Tensor | None = None, actions: Tensor | None = None
+    ) -> Tensor:
+        """Raw scores (B,) of paintings (B, C, H, W), of pairs with targets or programs, or of halves of both."""
         if mask is not None and target is not None:
             image, target = torch.where(mask, image, target), None
-        scores: Tensor = self.discriminator(image, target)
+        scores: Tensor = self.discriminator(image, target, actions)
         return scores
 
     def _discriminate(self, batch: Batch) -> None:
@@ -275,8 +285,8 @@ class Painter(LightningModule):
         real, fake = self._noisy(batch["image"]), self._noisy(batch["fake"])
         target = batch.get("fake_target")
         mask = _half(fake) if self.hparams["complement"] else None
-        real_score = self.score(real, None if target is None else real, mask)
-        fake_score = self.score(fake, target, mask)
+        real_score = self.score(real, None if target is None else real, mask, batch.get("actions"))
+        fake_score = self.score(fake, target, mask, batch.get("fake_actions"))
         if self.hparams["adversary"] == "spectral":
             loss = losses.logistic_loss(real_score, fake_score)
         else:
@@ -312,7 +322,12 @@ class Painter(LightningModule):
             mask = _half(rollout.finished).repeat(length, 1, 1, 1) if self.hparams["complement"] else None
             # The same noise at all times of a painting: a score changes by what is painted alone.
             seen = canvases + self._noisy(torch.zeros_like(canvases[0]))
-            scores = torch.cat([self.score(*part) for part in _pieces(seen.flatten(0, 1), goal, mask)])
+            programs = taken_so_far(rollout.actions).flatten(0, 1) if self.hparams["joint"] else None
+            rows = torch.arange(length * count, device=self.device).split(256)
+            parts = (
+                [None if x is None else x[row] for x in (seen.flatten(0, 1), goal, mask, programs)] for row in rows
+            )
+            scores = torch.cat([self.score(*part) for part in parts])  # type: ignore[arg-type]
         scores = scores.view(length, count)
         self._follow_scores(scores[-1])
         worth = (scores - self.score_mean) / self.score_sd.clamp(min=1e-6)
@@ -406,10 +421,8 @@ def _half(image: Tensor) -> Tensor:
     return coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)
 
 
-def _pieces(
-    image: Tensor, target: Tensor | None, mask: Tensor | None, size: int = 256
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-    """Rows of tensors that belong together, a few at a time."""
-    for first in range(0, len(image), size):
-        rows = slice(first, first + size)
-        yield image[rows], None if target is None else target[rows], None if mask is None else mask[rows]
+def taken_so_far(actions: Tensor) -> Tensor:
+    """Programs (T + 1, B, T, K) as they are at each time, from actions (T, B, K); what is yet to come is -1."""
+    length = len(actions)
+    taken = torch.ones(length + 1, length, dtype=torch.bool, device=actions.device).tril(-1)
+    return torch.where(taken[:, None, :, None], actions.transpose(0, 1), -1.0)

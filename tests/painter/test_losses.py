@@ -7,7 +7,9 @@ import torch
 
 from handgen.errors import UserError
 from handgen.painter import losses
+from handgen.painter.actions import action_table
 from handgen.painter.discriminator import Discriminator
+from handgen.painter.module import taken_so_far
 
 
 def column(*numbers: float) -> torch.Tensor:
@@ -72,6 +74,26 @@ def test_a_discriminator_scores_pictures_and_pairs(spectral: bool) -> None:
     assert Discriminator(32, 1, 4, spectral)(image).shape == (3,)
     pairs = Discriminator(32, 2, 4, spectral)
     assert not torch.equal(pairs(image, image), pairs(image, 1 - image))
+
+
+def test_a_joint_discriminator_looks_at_what_was_decided_so_far() -> None:
+    torch.manual_seed(0)
+    table, image = action_table("fast_grey"), torch.rand(1, 1, 16, 16).expand(2, -1, -1, -1)
+    joint = Discriminator(16, 1, 4, spectral=True, programs=(table, 3)).eval()  # no power iterations in between
+
+    def scores(first: torch.Tensor, second: torch.Tensor) -> list[float]:
+        found: list[float] = joint(image, actions=torch.stack([first, second])).tolist()
+        return found
+
+    actions = torch.ones(3, 6)
+    one, other = scores(actions, torch.cat([actions[:2], torch.tensor([[1.0, 2, 2, 2, 2, 2]])]))
+    assert one != pytest.approx(other, abs=1e-6)
+    taken = taken_so_far(torch.stack([actions, actions + 1], dim=1))  # times 0 to 3, of two programs
+    assert (taken[0] == -1).all() and (taken[2, 0, :2] == 1).all() and (taken[2, :, 2] == -1).all()
+    assert torch.equal(taken[3, 1], actions + 1)
+    jump = torch.tensor([0.0, 1, 1, 1, 1, 1]).expand(3, -1)
+    one, other = scores(jump, jump + torch.tensor([0.0, 0, 0, 0, 0, 1]))
+    assert one == pytest.approx(other, abs=1e-6)  # a jump has no size
 
 
 def test_spectral_norms_bound_the_slope() -> None:

@@ -59,6 +59,7 @@ def changed(module: Painter, before: dict[str, torch.Tensor]) -> set[str]:
         ("rl", {"conditional": True, "complement": True, "imitation_weight": 0.1},
          {"policy", "discriminator", "distilled"}),
         ("rl", {"conditional": True, "blind": True, "adversary": "spectral"}, {"policy", "discriminator", "distilled"}),
+        ("rl", {"joint": True, "adversary": "spectral"}, {"policy", "discriminator", "distilled"}),
     ],
 )  # fmt: skip
 def test_each_stage_moves_its_networks_alone(
@@ -120,7 +121,9 @@ def test_squared_error_as_reward_is_what_the_error_loses() -> None:
     torch.testing.assert_close(rewards.sum(0) * module.score_sd, gained, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{}, {"conditional": True, "imitation_weight": 0.1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"conditional": True, "imitation_weight": 0.1}, {"joint": True, "adversary": "spectral"}]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(settings: dict[str, Any], tmp_path: Path) -> None:
     whole = painter(**settings)
     torch.manual_seed(1)
