@@ -1,4 +1,4 @@
-"""Reading checkpoints: weights and plain values only, and never their hyperparameters."""
+"""Checkpoints: written whole; read as weights and plain values only, and never for their hyperparameters."""
 
 import pickle
 from pathlib import Path
@@ -6,10 +6,30 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from handgen.errors import UserError
+from handgen.whole_files import whole_file
 
 UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, OSError)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's plugin that writes checkpoints: here whole or not at all, straight into their folder.
+
+    Lightning's own builds each file in memory, then in the folder for temporary files, which may be on another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: what to write.
+            path: the file.
+            storage_options: not used, as in Lightning's own.
+        """
+        with whole_file(Path(path)) as partial:
+            torch.save(checkpoint, partial)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
