@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from handgen.callbacks.image_log import log_image
+from handgen.episodes import steps_name
 from handgen.images import make_grid
 from handgen.painter.evaluation import (
     grade_pictures,
@@ -39,6 +40,8 @@ class PaintingEvaluation(Callback):
     ``programs`` (these as actions), ``distilled`` (the policy before it was rewarded) and, once it was, ``rl``.
     Paintings of nothing in particular are graded by a classifier of real training pictures, copies are compared with
     their targets. The figures go to ``measurements`` and, as ``eval/METRIC``, to the loggers; sheets to ``images/``.
+    Of painters that copy also what was measured on the way is kept, as ``METRIC@PAINTINGS`` for so many paintings made
+    in ``rl``.
 
     Args:
         count: paintings of a test run.
@@ -61,6 +64,7 @@ class PaintingEvaluation(Callback):
         self.count, self.during, self.every_n_epochs, self.seed = count, during, every_n_epochs, seed
         self.tries, self.searched = tries, searched
         self.measurements: list[Measurement] = []
+        self.points: list[dict[str, Any]] = []
         self._classifier: Classifier | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,6 +74,9 @@ class PaintingEvaluation(Callback):
         module: Any = pl_module
         with seeded(self.seed, pl_module.device):
             measured, shown = self._policy(trainer, module, module.policy, self.during, "rl")
+            if module.hparams["conditional"]:
+                made = steps_name(trainer.datamodule.paintings)  # type: ignore[attr-defined]
+                self.points += [{**vars(m), "metric": f"{m.metric}@{made}"} for m in measured if module.rewarded]
             fitted, fits = self._fitted(trainer, module, self._images(trainer, self.during, module.device))
         for measurement in (*measured, *fitted):
             name = measurement.metric if measurement.variant == "rl" else f"{measurement.metric}/{measurement.variant}"
@@ -94,7 +101,16 @@ class PaintingEvaluation(Callback):
             self.measurements += self._scenes(trainer, module, real)
         for measurement in self.measurements:
             self._log(trainer, f"eval/{measurement.metric}/{measurement.variant}", measurement.value)
+        self.measurements += [Measurement(**point) for point in self.points]
         self._show(trainer, shown, "final")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was measured so far."""
+        return {"points": self.points}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.points = list(state_dict["points"])
 
     # Parts.
 

@@ -144,6 +144,12 @@ class Paintings(LightningDataModule):
             self._world = make_world(painter.table, size, channels, h["engine"], h["brush"], painter.device)
         return self._world
 
+    @property
+    def paintings(self) -> int:
+        """Paintings made in ``rl``."""
+        h = self.hparams
+        return max(0, self.done - h["fit_updates"] - h["distill_updates"]) * int(h["batch_size"])
+
     # The loop.
 
     def train_dataloader(self) -> Experience:

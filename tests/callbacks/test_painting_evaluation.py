@@ -66,6 +66,7 @@ def test_copies_are_compared_with_their_targets(tmp_path: Path) -> None:
     for variant in ("distilled", "rl"):
         assert values["recon/mse_of_blank", variant].value > 0 and values["recon/strokes", variant].value <= 3
     assert not any(metric.startswith("samples/") for metric, _ in values)
+    assert values["recon/mse_of_blank@4", "rl"].n == 8  # on the way, after four paintings
 
 
 def test_a_blank_copy_has_the_error_of_a_blank_canvas() -> None:
