@@ -147,8 +147,8 @@ class Paintings(LightningDataModule):
     @property
     def paintings(self) -> int:
         """Paintings made in ``rl``."""
-        h = self.hparams
-        return max(0, self.done - h["fit_updates"] - h["distill_updates"]) * int(h["batch_size"])
+        before, count = self.hparams["fit_updates"] + self.hparams["distill_updates"], self.hparams["batch_size"]
+        return int(max(0, self.done - before) * count)
 
     # The loop.
 
