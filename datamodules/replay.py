@@ -9,6 +9,7 @@ replay before the first update come on top, unless the updates catch up with the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,6 +76,9 @@ class ReplayDataModule(LightningDataModule):
         updates_per_decision: updates for each decision after the warm-up ("replay ratio").
         catch_up: updates are due for the random decisions too, and are made at once when these are over, as in SAC+AE:
             the budget of environment steps then contains the warm-up.
+        episode_decisions: decisions after which all environments begin new episodes while the agent learns; None
+            leaves that to them. The cut is a time limit's, so that targets bootstrap; the random decisions and evaluation
+            have whole episodes.
         epoch_env_steps: environment steps of an epoch, over all processes.
         eval_episodes: episodes of a validation, over all processes. test_episodes: of the final evaluation.
         eval_seed: seed of the first of them; the others count up, and the final evaluation begins 10,000 later.
@@ -94,6 +98,7 @@ class ReplayDataModule(LightningDataModule):
         warmup_decisions: int = 1_000,
         updates_per_decision: float = 1.0,
         catch_up: bool = False,
+        episode_decisions: int | None = None,
         epoch_env_steps: int = 1_000,
         eval_episodes: int = 10,
         test_episodes: int = 20,
@@ -104,6 +109,7 @@ class ReplayDataModule(LightningDataModule):
         check_ranges(
             num_envs=(num_envs, num_envs >= 1, "be at least 1"),
             batch_size=(batch_size, batch_size >= 1, "be at least 1"),
+            episode_decisions=(episode_decisions or 1, episode_decisions != 0, "be at least 1, or null"),
             eval_episodes=(eval_episodes, eval_episodes >= 1, "be at least 1"),
             test_episodes=(test_episodes, test_episodes >= 1, "be at least 1"),
         )
@@ -114,7 +120,7 @@ class ReplayDataModule(LightningDataModule):
         self.batch_size, self.n_step = batch_size, n_step
         self.replay_capacity_transitions = replay_capacity_transitions
         self.warmup_decisions, self.updates_per_decision = warmup_decisions, updates_per_decision
-        self.catch_up = catch_up
+        self.catch_up, self.episode_decisions = catch_up, episode_decisions
         self.epoch_env_steps = epoch_env_steps
         self.eval_episodes, self.test_episodes, self.eval_seed = eval_episodes, test_episodes, eval_seed
         self.seed = torch.initial_seed() if seed is None else seed
@@ -239,6 +245,8 @@ class ReplayDataModule(LightningDataModule):
         """
         assert self._envs is not None
         step = self._envs.step(action)
+        if self._cut_here():
+            step = replace(step, obs=self._envs.reset(), truncated=~step.terminated)
         self.replay.add(self._transition(action, step))
         self._obs = step.obs
         self.decisions += self.num_envs
@@ -247,6 +255,11 @@ class ReplayDataModule(LightningDataModule):
         if ended.any():
             self.finished_returns += self._returns[ended].tolist()
             self._returns[ended] = 0.0
+
+    def _cut_here(self) -> bool:
+        """Whether the decision that is being taken is the last before all environments begin new episodes."""
+        since = (self.decisions - self.warmup_decisions) // self.num_envs + 1
+        return self.episode_decisions is not None and since > 0 and since % self.episode_decisions == 0
 
     def _transition(self, action: Tensor, step: Step) -> dict[str, Tensor]:
         """What goes into the replay: `ReplayBuffer.add`."""
