@@ -77,8 +77,8 @@ class ReplayDataModule(LightningDataModule):
         catch_up: updates are due for the random decisions too, and are made at once when these are over, as in SAC+AE:
             the budget of environment steps then contains the warm-up.
         episode_decisions: decisions after which all environments begin new episodes while the agent learns; None
-            leaves that to them. The cut is a time limit's, so that targets bootstrap; the random decisions and evaluation
-            have whole episodes.
+            leaves that to them. The cut is a time limit's, so that targets bootstrap; the random decisions and the
+            evaluation have whole episodes.
         epoch_env_steps: environment steps of an epoch, over all processes.
         eval_episodes: episodes of a validation, over all processes. test_episodes: of the final evaluation.
         eval_seed: seed of the first of them; the others count up, and the final evaluation begins 10,000 later.
