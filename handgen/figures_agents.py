@@ -26,7 +26,7 @@ PIXELS = {
 REMEDIES = {
     "sac_imm_poster": "the original: keypoints of stacks, learnt beside the agent",
     "sac_imm_first": "keypoints learnt first, then fixed",
-    "sac_imm_updates": "four updates a decision, normalised critics, n-step targets, mean actor",
+    "sac_imm_updates": "eight updates a decision, normalised critics, n-step targets, mean actor",
     "sac_imm_uncropped": "no random crops, one softmax over all cells",
     "sac_imm_pole": "foreground weight, equivariance, separation, concentration",
     "sac_imm_frames": "points of single frames, and their differences",

@@ -110,6 +110,10 @@ KINDS = (
 )  # fmt: skip
 BLURS = ("none", "mild", "strong")
 
+STAGES = ("heldout", "fit", "programs", "distilled", "rl")
+PAINTERS = ("spiral_mnist", "spiral_digits")
+COPIERS = ("spiral_mnist_recon", "spiral_omniglot", "spiral_hands")
+
 WITHOUT = ("equivariance", "foreground_weight", "separation", "concentration")
 IMMS = ("imm", *(f"imm_no_{name}" for name in WITHOUT), "imm_published_marginals", "imm_transporter", "imm_plain")
 
@@ -264,6 +268,43 @@ TABLES: dict[str, Table] = {
         rows=("experiment",),
         row_heads=("experiment",),
         experiments=tuple(REMEDIES),
+    ),
+    # What painters of nothing in particular paint, stage by stage.
+    "painters": Table(
+        columns={
+            "samples/confident": "recognised",
+            "samples/class_entropy": "entropy of classes (nats)",
+            "samples/kid": "KID",
+            "samples/strokes": "strokes",
+        },
+        rows=("experiment", "variant"),
+        row_heads=("experiment", "stage"),
+        experiments=PAINTERS,
+        variants=STAGES,
+    ),
+    # How near copies come, stage by stage.
+    "copies": Table(
+        columns={"recon/mse_of_blank": "error, of a blank canvas'", "recon/strokes": "strokes"},
+        rows=("experiment", "variant"),
+        row_heads=("experiment", "stage"),
+        experiments=(*COPIERS, *PAINTERS),
+        variants=STAGES,
+    ),
+    # How right programs of scenes are, and those of a search.
+    "scenes": Table(
+        columns={
+            f"scenes/{metric}": heading
+            for metric, heading in (
+                ("type_accuracy", "kind"),
+                ("position_within_one", "place within a cell"),
+                ("size_accuracy", "size"),
+                ("colour_accuracy", "colour"),
+                ("count_accuracy", "number of objects"),
+            )
+        },
+        rows=("variant",),
+        row_heads=("programs by",),
+        experiments=("spiral_scenes",),
     ),
     # Our speed beside a reference implementation on the same machine; the unit stands in `variant`.
     "bench": Table(
