@@ -8,6 +8,7 @@ from pathlib import Path
 
 from handgen.figures_agents import draw_agents
 from handgen.figures_latent import draw_ladders
+from handgen.figures_painter import draw_painters
 from handgen.results import Record, read_records
 
 FOLDER = Path("docs", "images")
@@ -37,7 +38,7 @@ def write_figures(paths: Sequence[str | Path], root: Path) -> list[Path]:
         chosen = [r for r in records if r.experiment == experiment and r.metric.startswith("valid_rate/")]
         if chosen:
             written.append(draw_rates(chosen, folder / f"{experiment}_rates.png"))
-    return written + draw_agents(records, folder) + draw_ladders(records, folder)
+    return written + draw_agents(records, folder) + draw_ladders(records, folder) + draw_painters(records, folder)
 
 
 def draw_hands(path: Path) -> Path:

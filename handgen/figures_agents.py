@@ -91,7 +91,7 @@ def curves(records: Sequence[Record], metric: str) -> dict[str, Curve]:
     return {variant: dict(sorted(points.items())) for variant, points in found.items()}
 
 
-def _draw_curve(axes: Axes, points: Curve, label: str, colour: str | tuple[float, ...]) -> None:
+def draw_curve(axes: Axes, points: Curve, label: str, colour: str | tuple[float, ...]) -> None:
     """The mean over seeds, with every seed as a dot."""
     steps = list(points)
     axes.plot(steps, [sum(points[s]) / len(points[s]) for s in steps], color=colour, label=label)
@@ -112,7 +112,7 @@ def _draw_peers(records: Sequence[Record], tasks: Sequence[str], path: Path) -> 
         found = curves(chosen, "return")
         for variant, label, colour in (("stable_baselines3", "Stable-Baselines3", "C1"), ("sac", "ours", "C0")):
             if variant in found:
-                _draw_curve(axes, found[variant], label, colour)
+                draw_curve(axes, found[variant], label, colour)
         axes.set_title(chosen[0].dataset)
         axes.set_xlabel("environment steps")
         axes.set_ylabel("return of the mean action")
@@ -133,7 +133,7 @@ def _draw_pixels(agents: dict[str, list[Record]], path: Path) -> Path:
     for position, (name, label) in enumerate(PIXELS.items()):
         for points in curves(agents[name], "return").values():
             seeds = max(len(values) for values in points.values())
-            _draw_curve(axes, points, f"{label}, {seeds} seed{'s' * (seeds > 1)}", f"C{position}")
+            draw_curve(axes, points, f"{label}, {seeds} seed{'s' * (seeds > 1)}", f"C{position}")
     for label, value in PUBLISHED_AT_100K.items():
         axes.plot(100_000, value, "k*", markersize=8)
         axes.annotate(
@@ -163,7 +163,7 @@ def _draw_remedies(agents: dict[str, list[Record]], path: Path) -> Path:
         plus = "+ " * (position > 0)
         colour = plt.get_cmap("viridis_r")(0.1 + 0.9 * position / len(found))
         seeds = max(len(values) for values in shown.values())
-        _draw_curve(axes, shown, f"{plus}{REMEDIES[name]}, {seeds} seeds", colour)
+        draw_curve(axes, shown, f"{plus}{REMEDIES[name]}, {seeds} seeds", colour)
     axes.set(xlabel="environment steps, random ones included", ylabel="return of the mean action", ylim=(0, 900))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="upper left", fontsize=8)
@@ -184,7 +184,7 @@ def _draw_deviations(records: Sequence[Record], path: Path) -> Path:
         found = curves(records, metric)
         for position, (variant, label) in enumerate(FORMS.items()):
             if variant in found:
-                _draw_curve(axes, found[variant], label, "k" if variant == "sac" else f"C{position}")
+                draw_curve(axes, found[variant], label, "k" if variant == "sac" else f"C{position}")
         axes.set_xlabel("environment steps")
         axes.set_title({"return": "return of the mean action", "entropy": "entropy (nats)"}.get(metric, metric))
     panels[1].set_yscale("log")
