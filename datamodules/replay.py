@@ -79,8 +79,8 @@ class ReplayDataModule(LightningDataModule):
         episode_decisions: decisions after which all environments begin new episodes while the agent learns; None
             leaves that to them. The cut is a time limit's, so that targets bootstrap; the random decisions and the
             evaluation have whole episodes.
-        exploring_starts: while the agent learns, half of the episodes begin with random decisions, at most so many, evenly
-            drawn ("exploring starts": Sutton and Barto 2018, section 5.3); the agent learns to go on from anywhere.
+        exploring_starts: while the agent learns, half of the episodes begin with random decisions, at most so many, so
+            that it learns to go on from anywhere ("exploring starts": Sutton and Barto 2018, section 5.3).
         epoch_env_steps: environment steps of an epoch, over all processes.
         eval_episodes: episodes of a validation, over all processes. test_episodes: of the final evaluation.
         eval_seed: seed of the first of them; the others count up, and the final evaluation begins 10,000 later.
