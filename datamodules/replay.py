@@ -9,7 +9,6 @@ replay before the first update come on top, unless the updates catch up with the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,9 +75,6 @@ class ReplayDataModule(LightningDataModule):
         updates_per_decision: updates for each decision after the warm-up ("replay ratio").
         catch_up: updates are due for the random decisions too, and are made at once when these are over, as in SAC+AE:
             the budget of environment steps then contains the warm-up.
-        episode_decisions: decisions after which all environments begin new episodes while the agent learns; None
-            leaves that to them. The cut is a time limit's, so that targets bootstrap; the random decisions and the
-            evaluation have whole episodes.
         exploring_starts: while the agent learns, half of the episodes begin with random decisions, at most so many, so
             that it learns to go on from anywhere ("exploring starts": Sutton and Barto 2018, section 5.3).
         epoch_env_steps: environment steps of an epoch, over all processes.
@@ -100,7 +96,6 @@ class ReplayDataModule(LightningDataModule):
         warmup_decisions: int = 1_000,
         updates_per_decision: float = 1.0,
         catch_up: bool = False,
-        episode_decisions: int | None = None,
         exploring_starts: int = 0,
         epoch_env_steps: int = 1_000,
         eval_episodes: int = 10,
@@ -112,7 +107,6 @@ class ReplayDataModule(LightningDataModule):
         check_ranges(
             num_envs=(num_envs, num_envs >= 1, "be at least 1"),
             batch_size=(batch_size, batch_size >= 1, "be at least 1"),
-            episode_decisions=(episode_decisions or 1, episode_decisions != 0, "be at least 1, or null"),
             exploring_starts=(exploring_starts, exploring_starts >= 0, "not be negative"),
             eval_episodes=(eval_episodes, eval_episodes >= 1, "be at least 1"),
             test_episodes=(test_episodes, test_episodes >= 1, "be at least 1"),
@@ -124,7 +118,7 @@ class ReplayDataModule(LightningDataModule):
         self.batch_size, self.n_step = batch_size, n_step
         self.replay_capacity_transitions = replay_capacity_transitions
         self.warmup_decisions, self.updates_per_decision = warmup_decisions, updates_per_decision
-        self.catch_up, self.episode_decisions = catch_up, episode_decisions
+        self.catch_up = catch_up
         self.exploring_starts = exploring_starts
         self.epoch_env_steps = epoch_env_steps
         self.eval_episodes, self.test_episodes, self.eval_seed = eval_episodes, test_episodes, eval_seed
@@ -259,8 +253,6 @@ class ReplayDataModule(LightningDataModule):
         """
         assert self._envs is not None
         step = self._envs.step(action)
-        if self._cut_here():
-            step = replace(step, obs=self._envs.reset(), truncated=~step.terminated)
         self.replay.add(self._transition(action, step))
         self._obs = step.obs
         self.decisions += self.num_envs
@@ -271,11 +263,6 @@ class ReplayDataModule(LightningDataModule):
             self._returns[ended] = 0.0
             if self.exploring_starts:
                 self._random_left[ended.cpu()] = self._random_starts(int(ended.sum()))
-
-    def _cut_here(self) -> bool:
-        """Whether the decision that is being taken is the last before all environments begin new episodes."""
-        since = (self.decisions - self.warmup_decisions) // self.num_envs + 1
-        return self.episode_decisions is not None and since > 0 and since % self.episode_decisions == 0
 
     def _random_starts(self, count: int) -> Tensor:
         """Random decisions that episodes begin with, (N,): none for half of them."""

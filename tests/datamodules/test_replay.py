@@ -89,19 +89,6 @@ def test_time_limits_are_stored_apart_from_ends(monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(follows, ~ended[:-1])
 
 
-def test_episodes_can_be_cut_while_the_agent_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, _ = ready(monkeypatch, num_envs=2, episode_decisions=3)
-    list(data.train_dataloader())
-    columns = {name: column[:25] for name, column in data.replay.columns.items()}
-    ended = columns["truncated"] | columns["terminated"]
-    assert ended[12::3].all()  # ten random decisions of each environment, which nothing cuts, then every third
-    assert not ended[:4].any() and not (columns["truncated"] & columns["terminated"]).any()
-    follows = (columns["next_obs"][:-1] == columns["obs"][1:]).all(-1)
-    assert torch.equal(follows, ~ended[:-1])
-    (evaluated,) = list(data.val_dataloader())
-    assert evaluated["episode_length"].tolist() == [5, 5]
-
-
 def test_half_of_the_episodes_can_begin_with_random_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = ready(monkeypatch, exploring_starts=3, epoch_env_steps=400)
     list(data.train_dataloader())
