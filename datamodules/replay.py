@@ -75,8 +75,6 @@ class ReplayDataModule(LightningDataModule):
         updates_per_decision: updates for each decision after the warm-up ("replay ratio").
         catch_up: updates are due for the random decisions too, and are made at once when these are over, as in SAC+AE:
             the budget of environment steps then contains the warm-up.
-        exploring_starts: while the agent learns, half of the episodes begin with random decisions, at most so many, so
-            that it learns to go on from anywhere ("exploring starts": Sutton and Barto 2018, section 5.3).
         epoch_env_steps: environment steps of an epoch, over all processes.
         eval_episodes: episodes of a validation, over all processes. test_episodes: of the final evaluation.
         eval_seed: seed of the first of them; the others count up, and the final evaluation begins 10,000 later.
@@ -96,7 +94,6 @@ class ReplayDataModule(LightningDataModule):
         warmup_decisions: int = 1_000,
         updates_per_decision: float = 1.0,
         catch_up: bool = False,
-        exploring_starts: int = 0,
         epoch_env_steps: int = 1_000,
         eval_episodes: int = 10,
         test_episodes: int = 20,
@@ -107,7 +104,6 @@ class ReplayDataModule(LightningDataModule):
         check_ranges(
             num_envs=(num_envs, num_envs >= 1, "be at least 1"),
             batch_size=(batch_size, batch_size >= 1, "be at least 1"),
-            exploring_starts=(exploring_starts, exploring_starts >= 0, "not be negative"),
             eval_episodes=(eval_episodes, eval_episodes >= 1, "be at least 1"),
             test_episodes=(test_episodes, test_episodes >= 1, "be at least 1"),
         )
@@ -119,7 +115,6 @@ class ReplayDataModule(LightningDataModule):
         self.replay_capacity_transitions = replay_capacity_transitions
         self.warmup_decisions, self.updates_per_decision = warmup_decisions, updates_per_decision
         self.catch_up = catch_up
-        self.exploring_starts = exploring_starts
         self.epoch_env_steps = epoch_env_steps
         self.eval_episodes, self.test_episodes, self.eval_seed = eval_episodes, test_episodes, eval_seed
         self.seed = torch.initial_seed() if seed is None else seed
@@ -127,7 +122,6 @@ class ReplayDataModule(LightningDataModule):
         self.updates = 0
         self.finished_returns: list[float] = []
         self._returns = torch.zeros(num_envs)
-        self._random_left = torch.zeros(num_envs, dtype=torch.long)
         self._envs: Envs | None = None
         self._validation: EvaluationEpisodes | None = None
 
@@ -218,7 +212,7 @@ class ReplayDataModule(LightningDataModule):
         self._warm_up()
         free = 0 if self.catch_up else self.warmup_decisions
         while self.updates + 1 > self.updates_per_decision * (self.decisions - free):
-            self._decide(self._explored(self.agent.act(self._seen().to(self.agent.device)).to(self._obs.device)))
+            self._decide(self.agent.act(self._seen().to(self.agent.device)).to(self._obs.device))
         self.updates += 1
         return {**self.replay.sample(self.batch_size, self.generator), "env_steps": self.env_steps}
 
@@ -237,14 +231,6 @@ class ReplayDataModule(LightningDataModule):
         shape = (self.num_envs, self._envs.action_dim)
         return torch.rand(shape, generator=self.generator, device=self.generator.device) * 2.0 - 1.0
 
-    def _explored(self, action: Tensor) -> Tensor:
-        """Actions (N, A), random ones where an episode has begun with such."""
-        if not self.exploring_starts:
-            return action
-        exploring = self._random_left > 0
-        self._random_left -= exploring.long()
-        return torch.where(exploring[:, None].to(action.device), self._random_actions(), action)
-
     def _decide(self, action: Tensor) -> None:
         """Act once in each environment and store what happened.
 
@@ -261,13 +247,6 @@ class ReplayDataModule(LightningDataModule):
         if ended.any():
             self.finished_returns += self._returns[ended].tolist()
             self._returns[ended] = 0.0
-            if self.exploring_starts:
-                self._random_left[ended.cpu()] = self._random_starts(int(ended.sum()))
-
-    def _random_starts(self, count: int) -> Tensor:
-        """Random decisions that episodes begin with, (N,): none for half of them."""
-        drawn = torch.rand(2, count, generator=self.generator, device=self.generator.device).cpu()
-        return ((drawn[0] < 0.5) * (1 + drawn[1] * self.exploring_starts)).long()
 
     def _transition(self, action: Tensor, step: Step) -> dict[str, Tensor]:
         """What goes into the replay: `ReplayBuffer.add`."""
@@ -336,7 +315,6 @@ class ReplayDataModule(LightningDataModule):
             "generator": self.generator.get_state(),
             "returns": self._returns.cpu(),
             "finished_returns": list(self.finished_returns),
-            "random_left": self._random_left.clone(),
             "decisions": self.decisions,
             "updates": self.updates,
         }
@@ -362,5 +340,4 @@ class ReplayDataModule(LightningDataModule):
         self.generator.set_state(own["generator"])
         self._returns = own["returns"].to(self._envs.device)
         self.finished_returns = list(own["finished_returns"])
-        self._random_left = own["random_left"].clone()
         self.decisions, self.updates = own["decisions"], own["updates"]

@@ -89,22 +89,6 @@ def test_time_limits_are_stored_apart_from_ends(monkeypatch: pytest.MonkeyPatch)
     assert torch.equal(follows, ~ended[:-1])
 
 
-def test_half_of_the_episodes_can_begin_with_random_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, _ = ready(monkeypatch, exploring_starts=3, epoch_env_steps=400)
-    list(data.train_dataloader())
-    columns = {name: column[20:420, 0] for name, column in data.replay.columns.items()}
-    random = (columns["reward"] < -1e-6).tolist()  # the agent repeats what it sees, which costs nothing
-    ended = (columns["truncated"] | columns["terminated"]).tolist()
-    lengths, run, began = [], 0, False
-    for is_random, is_last in zip(random, ended, strict=True):
-        run += is_random
-        if is_last:
-            lengths += [run] if began else []
-            run, began = 0, True
-    assert max(lengths) <= 3 and 0.35 < sum(length > 0 for length in lengths) / len(lengths) < 0.65
-    assert {1, 2, 3} <= set(lengths)
-
-
 def test_returns_of_training_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = ready(monkeypatch, warmup_decisions=50)
     list(data.train_dataloader())
