@@ -10,11 +10,11 @@ PROGRAM = """
 import resource, sys, torch
 from handgen.memory import keep_freed_memory
 print(keep_freed_memory() if sys.argv[1] == "keep" else "left")
-for _ in range(10):
-    torch.ones(2_000_000) + 1
+for _ in range(3):
+    torch.ones(10_000_000)  # above 32 MiB, which glibc never keeps by itself
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(40):
-    torch.ones(2_000_000) + 1
+for _ in range(10):
+    torch.ones(10_000_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
