@@ -10,7 +10,7 @@ PROGRAM = """
 import resource, sys, torch
 from handgen.memory import keep_freed_memory
 print(keep_freed_memory() if sys.argv[1] == "keep" else "left")
-for _ in range(3):
+for _ in range(20):
     torch.ones(10_000_000)  # above 32 MiB, which glibc never keeps by itself
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
