@@ -2,12 +2,13 @@
 
 import pytest
 
-from handgen.bench import painter_strokes, scenes_render
+from handgen.bench import painter_strokes, painter_update, scenes_render
 from handgen.errors import UserError
 
 
 @pytest.mark.parametrize(("what", "bench", "settings"), [
     ("painter_strokes", painter_strokes, {"strokes": 2}),
+    ("painter_update", painter_update, {"updates": 2, "batch_size": 4, "discriminator_updates": 1}),
     ("scenes_render", scenes_render, {"pictures": 2, "size": 32}),
 ])  # fmt: skip
 def test_records_of_the_comparison(what: str, bench: object, settings: dict[str, int]) -> None:
