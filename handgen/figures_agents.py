@@ -149,17 +149,17 @@ def _draw_pixels(agents: dict[str, list[Record]], path: Path) -> Path:
 
 
 def _draw_remedies(agents: dict[str, list[Record]], path: Path) -> Path:
-    """Returns from the original to ours, a remedy at a time, as far as the shortest runs go."""
+    """Returns from the original to ours, a remedy at a time; of ours as much as the others had."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     found = {name: points for name in REMEDIES for points in curves(agents[name], "return").values()}
-    shared = min(max(points) for points in found.values())
+    longest = max(max(points) for name, points in found.items() if name != "sac_imm")
     figure, axes = plt.subplots(figsize=(8, 5.2), layout="constrained")
     for position, (name, points) in enumerate(found.items()):
-        shown = {steps: values for steps, values in points.items() if steps <= shared}
+        shown = {steps: values for steps, values in points.items() if steps <= longest}
         plus = "+ " * (position > 0)
         colour = plt.get_cmap("viridis_r")(0.1 + 0.9 * position / len(found))
         seeds = max(len(values) for values in shown.values())
