@@ -14,6 +14,8 @@ PRESET ?=
 ARGS ?=
 WHAT ?=
 INPUT ?=
+COUNT ?=
+AGENTS ?=
 RUNS ?=
 
 # PRESET=paper trains experiments/paper/EXP.yaml, which is laid over experiments/EXP.yaml.
@@ -76,13 +78,9 @@ bench: setup  ## compare speeds with reference implementations (WHAT=name for on
 	@$(RUN) bench $(WHAT)
 
 .PHONY: sweep
-sweep: setup  ## start the wandb sweep experiments/sweeps/EXP.yaml
-	@test -n "$(EXP)" && test -f experiments/sweeps/$(EXP).yaml \
-	  || { echo "error: name a sweep with EXP=: $$(cd experiments/sweeps && ls | sed 's/\.yaml//' | xargs)"; exit 2; }
-	@if [ "$${WANDB_MODE:-online}" != online ] || ! $(VENV)/bin/python -c \
-	  'import sys, wandb; sys.exit(not wandb.login(prompt=False, verify=False))' 2>/dev/null; then \
-	  echo "error: a sweep needs the wandb server: run \`$(VENV)/bin/wandb login\` and leave WANDB_MODE out"; exit 2; fi
-	PATH="$(abspath $(VENV))/bin:$$PATH" wandb sweep --project handgen experiments/sweeps/$(EXP).yaml
+sweep: setup  ## try the settings of experiments/sweeps/EXP.yaml with wandb agents; without an account on this machine (COUNT= AGENTS=)
+	@test -n "$(EXP)" || { echo "error: name a sweep with EXP=: $$(cd experiments/sweeps && ls | sed 's/\.yaml//' | xargs)"; exit 2; }
+	@$(RUN) sweep $(EXP) $(if $(COUNT),--count=$(COUNT)) $(if $(AGENTS),--agents=$(AGENTS)) $(ARGS)
 
 .PHONY: test
 test: setup  ## the tests (seconds each)

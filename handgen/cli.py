@@ -28,6 +28,7 @@ Generative models and reinforcement learning that draw anatomically correct huma
   frames      render an experiment's images ahead, once: handgen frames --config imm
   validate    one pass over the validation data
   predict     the module's predictions
+  sweep       try many settings with wandb agents: handgen sweep vae --count 10 (no account needed)
   report      rewrite the tables in README.md and docs/ from experiments/results
   bench       compare speeds with reference implementations
   doctor      what this machine can do, and what to install for the rest
@@ -100,6 +101,10 @@ def dispatch(words: list[str]) -> int:
         return report(rest)
     elif command == "bench":
         return bench(rest)
+    elif command == "sweep":
+        from handgen.sweeps.command import main as run_sweep
+
+        return run_sweep(rest)
     else:
         raise UserError(f"unknown command {command!r}: `handgen --help` lists the commands")
     return 0

@@ -1,0 +1,189 @@
+"""``handgen sweep``: with an account wandb's server, else one on this machine; wandb's agents either way."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from handgen.errors import UserError
+from handgen.paths import experiments_root
+from handgen.sweeps.outcome import draw, print_table, write_table
+from handgen.sweeps.plan import Parameter, Plan, read_plan
+from handgen.sweeps.search import make_search
+from handgen.sweeps.server import ENTITY, PROJECT, Sweep, SweepServer
+
+AGENT_LINE = re.compile(r"wandb agent (\S+/\S+/\S+)")
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command line; returns the exit code.
+
+    Raises:
+        UserError: if the sweep is unknown, makes no sense, or needs what is not there.
+    """
+    parser = argparse.ArgumentParser("handgen sweep", description=__doc__)
+    parser.add_argument("experiment", help="name of experiments/sweeps/NAME.yaml, or a sweep file of your own")
+    parser.add_argument("--count", type=int, help="runs (default: the file's run_cap)")
+    parser.add_argument("--agents", type=int, default=1, help="wandb agents side by side, each with one run at a time")
+    parser.add_argument("--local", action="store_true", help="do not use wandb's server although there is an account")
+    parser.add_argument("--seed", type=int, default=0, help="of random and Bayesian search on this machine")
+    parser.add_argument("--out", type=Path, default=Path("runs", "sweeps"), help="folder of local sweeps' results")
+    options, fixed = parser.parse_known_args(list(words))
+    for name in ("count", "agents"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise UserError(f"--{name} must be at least 1")
+    path = find_sweep(options.experiment)
+    plan = with_fixed(read_plan(path), fixed)
+    check_settings(plan)
+    if not options.local and has_account():
+        return run_online(path, options.count, options.agents)
+    return run_local(plan, path.stem, options.count, options.agents, options.seed, options.out)
+
+
+def find_sweep(name: str) -> Path:
+    """The file of a sweep.
+
+    Raises:
+        UserError: if there is none of that name, with those that there are.
+    """
+    folder = experiments_root() / "sweeps"
+    for path in (Path(name), folder / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    raise UserError(f"there is no sweep {name!r}: known are {', '.join(sorted(p.stem for p in folder.glob('*.yaml')))}")
+
+
+def with_fixed(plan: Plan, words: Sequence[str]) -> Plan:
+    """A plan whose runs all get further settings ``--name=value``.
+
+    Raises:
+        UserError: for words that are no such settings.
+    """
+    constants = {}
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not equals:
+            raise UserError(f"cannot understand {word!r}: settings of all runs are written --name=value")
+        constants[name] = Parameter("constant", (yaml.safe_load(value),))
+    return replace(plan, parameters={**plan.parameters, **constants})
+
+
+def check_settings(plan: Plan) -> None:
+    """Ask the experiment's own command line whether it knows the settings, before any run is wasted.
+
+    Sweeps of other programs than handgen are not checked.
+
+    Raises:
+        UserError: if a setting is unknown or cannot have one of its values.
+    """
+    config = next(
+        (str(w) for w in yaml.safe_load(plan.text).get("command", []) if str(w).startswith("--config=")), None
+    )
+    if config is None:
+        return
+    for place in range(max(len(parameter.values) for parameter in plan.parameters.values()) or 1):
+        words = [f"--{name}={an_example(parameter, place)}" for name, parameter in plan.parameters.items()]
+        asked = [sys.executable, "-m", "handgen", "fit", config, *words, "--print_config"]
+        answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise UserError(f"the sweep does not fit its experiment: {answer.stderr.strip().removeprefix('error: ')}")
+
+
+def an_example(parameter: Parameter, place: int) -> str:
+    """One of a parameter's values, as an agent writes them."""
+    if parameter.values:
+        return str(parameter.values[min(place, len(parameter.values) - 1)])
+    return str(int(parameter.low) if parameter.distribution == "int_uniform" else parameter.low)
+
+
+def has_account() -> bool:
+    """Whether wandb is logged in and not told to stay offline."""
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        return False
+    import wandb
+
+    return bool(wandb.login(prompt=False, verify=False))
+
+
+def run_online(path: Path, count: int | None, agents: int) -> int:
+    """Register the sweep with wandb's server and start agents; other machines may start more."""
+    made = subprocess.run(
+        [*wandb_program(), "sweep", "--project", PROJECT, str(path)], capture_output=True, text=True, check=False
+    )
+    found = AGENT_LINE.search(made.stdout + made.stderr)
+    if made.returncode or found is None:
+        raise UserError(f"wandb does not take the sweep: {(made.stderr or made.stdout).strip().splitlines()[-1:]}")
+    print(f"more agents, here or elsewhere: wandb agent {found[1]}")
+    limit = [f"--count={count}"] if count else []
+    started = [
+        subprocess.Popen([*wandb_program(), "agent", *limit, found[1]], env=environment()) for _ in range(agents)
+    ]
+    return max(agent.wait() for agent in started)
+
+
+def run_local(plan: Plan, name: str, count: int | None, agents: int, seed: int, out: Path) -> int:
+    """Serve the sweep here until its runs are done; returns 1 if every one of them failed."""
+    count = count or plan.run_cap
+    if count is None and plan.method != "grid":
+        raise UserError(f"method {plan.method} has no end: give --count or a run_cap")
+    folder = out / name / time.strftime("%Y%m%d-%H%M%S")
+    folder.mkdir(parents=True)
+    sweep = Sweep(plan, make_search(plan, seed), count)
+    with SweepServer(sweep) as server:
+        variables = {**environment(), **server.environment(), "WANDB_DIR": str(folder.resolve())}
+        command = [*wandb_program(), "agent", f"{ENTITY}/{PROJECT}/{sweep.name}"]
+        log = (folder / "agents.log").open("w")
+        print(f"no wandb account is used; what the agents print: {folder / 'agents.log'}")
+        started = [subprocess.Popen(command, env=variables, stdout=log, stderr=log) for _ in range(agents)]
+        try:
+            follow(sweep, started)
+        finally:
+            for agent in started:
+                agent.terminate()
+                agent.wait()
+            log.close()
+    print_table(sweep)
+    print(f"table: {write_table(sweep, folder / 'sweep.csv')}")
+    picture = draw(sweep, folder / "sweep.png")
+    if picture is not None:
+        print(f"picture: {picture}")
+    if not any(trial.exit_code == 0 for trial in sweep.trials.values()):
+        print(f"error: every run failed: see {folder / 'agents.log'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def follow(sweep: Sweep, agents: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Say what each run came to, until the agents have ended."""
+    told: set[str] = set()
+    while True:
+        ended = all(agent.poll() is not None for agent in agents)
+        for trial in list(sweep.trials.values()):
+            if trial.exit_code is not None and trial.run_id not in told:
+                told.add(trial.run_id)
+                value = sweep.value(trial)
+                came = "failed" if trial.exit_code else f"{sweep.plan.metric} {value}"
+                print(f"run {len(told)}{f' of {sweep.count}' if sweep.count else ''}: {came}  {trial.settings}")
+        if ended:
+            return
+        time.sleep(0.5)
+
+
+def wandb_program() -> list[str]:
+    """The command ``wandb`` of this installation."""
+    return [sys.executable, "-m", "wandb"]
+
+
+def environment() -> dict[str, str]:
+    """Variables for agents: ``${interpreter}`` of a sweep file is the first ``python`` of PATH, which is to be ours."""
+    own = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": os.pathsep.join([own, os.environ.get("PATH", "")])}

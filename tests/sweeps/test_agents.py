@@ -1,0 +1,62 @@
+"""The real ``wandb agent`` against the sweep server: runs of a tiny experiment that differ in their settings."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from handgen import cli
+
+pytest.importorskip("wandb")
+
+
+def write_sweep(folder: Path, **content: object) -> Path:
+    path = folder / "toy_sweep.yaml"
+    command = ["${env}", "${interpreter}", "-m", "handgen", "fit", "--config=toy.yaml", "${args}"]
+    path.write_text(yaml.safe_dump({
+        "method": "grid", "metric": {"name": "eval/error", "goal": "minimize"},
+        "parameters": {"model.lr": {"values": [0.001, 0.1]}}, "command": command, **content,
+    }))  # fmt: skip
+    return path
+
+
+@pytest.mark.integration
+def test_agents_run_all_settings_and_their_metric_arrives(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{toy.parent.parent}:{Path(cli.__file__).parent.parent}")
+    sweep = write_sweep(toy.parent.parent)
+    assert cli.main(["sweep", str(sweep), "--local", "--trainer.max_epochs=2"]) == 0
+    (table,) = Path("runs/sweeps").rglob("sweep.csv")
+    rows = list(csv.DictReader(table.open()))
+    assert [row["exit_code"] for row in rows] == ["0", "0"]
+    assert {row["model.lr"] for row in rows} == {"0.001", "0.1"}
+    assert float(rows[0]["eval/error"]) < float(rows[1]["eval/error"])
+    assert table.with_name("sweep.png").is_file()
+    configs = [yaml.safe_load(path.read_text()) for path in toy.glob("*/config.yaml")]
+    assert {config["model"]["init_args"]["lr"] for config in configs} == {0.001, 0.1}
+    assert all(config["trainer"]["max_epochs"] == 2 for config in configs)
+    assert "run 2 of" in (said := capsys.readouterr().out) or "run 2:" in said
+
+
+@pytest.mark.integration
+def test_failing_runs_are_told_although_the_agent_returns_0(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = toy.parent.parent
+    (folder / "fails.py").write_text("raise SystemExit(3)")
+    command = ["${env}", "${interpreter}", str(folder / "fails.py"), "${args}"]
+    assert cli.main(["sweep", str(write_sweep(folder, command=command)), "--local"]) == 1
+    assert "every run failed" in capsys.readouterr().err
+
+
+@pytest.mark.integration
+def test_settings_that_the_experiment_does_not_know_stop_a_sweep(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = toy.parent.parent
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{Path(cli.__file__).parent.parent}")
+    sweep = write_sweep(folder, parameters={"model.lrr": {"values": [1]}})
+    assert cli.main(["sweep", str(sweep), "--local"]) == 2
+    assert "no such setting of ToyModel: model.lrr" in capsys.readouterr().err

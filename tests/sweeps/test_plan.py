@@ -1,0 +1,79 @@
+"""Sweep files: what they may say, and that every shipped one says only what its experiment knows."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from handgen.errors import UserError
+from handgen.paths import experiments_root
+from handgen.sweeps.command import find_sweep, with_fixed
+from handgen.sweeps.plan import Parameter, read_plan
+
+SHIPPED = sorted((experiments_root() / "sweeps").glob("*.yaml"))
+
+
+def plan_of(tmp_path: Path, **content: object) -> Path:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        yaml.safe_dump({"method": "random", "parameters": {"model.lr": {"min": 0.1, "max": 1.0}}, **content})
+    )
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_sweeps_can_be_served(path: Path) -> None:
+    plan = read_plan(path)
+    assert plan.metric and plan.run_cap
+    command = yaml.safe_load(plan.text)["command"]
+    assert f"--config=experiments/{path.stem}.yaml" in command and command[-1] == "${args}"
+
+
+def test_parameters_are_read_as_wandb_reads_them(tmp_path: Path) -> None:
+    plan = read_plan(plan_of(tmp_path, parameters={
+        "a": {"value": 3}, "b": {"values": [1, "x"]}, "c": {"min": 1, "max": 5}, "d": {"min": 0.0, "max": 1.0},
+        "e": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2},
+    }))  # fmt: skip
+    assert plan.parameters == {
+        "a": Parameter("constant", (3,)), "b": Parameter("categorical", (1, "x")),
+        "c": Parameter("int_uniform", (), 1, 5), "d": Parameter("uniform", (), 0, 1),
+        "e": Parameter("log_uniform_values", (), 1e-4, 1e-2),
+    }  # fmt: skip
+
+
+def test_settings_of_all_runs_are_constants(tmp_path: Path) -> None:
+    plan = with_fixed(read_plan(plan_of(tmp_path)), ["--trainer.max_epochs=2", "--model.name=x"])
+    assert plan.parameters["trainer.max_epochs"] == Parameter("constant", (2,))
+    with pytest.raises(UserError, match=r"cannot understand 'model\.lr'"):
+        with_fixed(plan, ["model.lr"])
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ({"method": "magic"}, "method must be one of"),
+    ({"method": "bayes"}, "needs a metric"),
+    ({"metric": {"name": "x", "goal": "up"}}, "goal must be minimize or maximize"),
+    ({"parameters": {}}, "at least one setting"),
+    ({"parameters": {"a": {"values": []}}}, "not empty"),
+    ({"parameters": {"a": {"min": 2, "max": 1}}}, "min < max"),
+    ({"parameters": {"a": {"min": 1, "max": 2, "distribution": "beta"}}}, "distribution must be"),
+    ({"parameters": {"a": {"min": 0.0, "max": 2.0, "distribution": "log_uniform_values"}}}, "must be positive"),
+    ({"method": "grid"}, "needs value or values"),
+    ({"run_cap": 0}, "run_cap must be"),
+    ({"methods": "grid"}, "unknown methods"),
+])  # fmt: skip
+def test_what_cannot_be_served_is_told(content: dict[str, object], words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        read_plan(plan_of(tmp_path, **content))
+
+
+def test_files_that_are_no_sweeps_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"there is no sweep 'none': known are .*sac_imm"):
+        find_sweep("none")
+    with pytest.raises(UserError, match="there is no sweep"):
+        read_plan(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(UserError, match="cannot read the sweep"):
+        read_plan(tmp_path / "bad.yaml")
+    (tmp_path / "tag.yaml").write_text("a: !!python/object/apply:os.system ['true']")
+    with pytest.raises(UserError, match="cannot read the sweep"):
+        read_plan(tmp_path / "tag.yaml")
