@@ -46,7 +46,7 @@ def test_bayesian_search_comes_nearer_than_random() -> None:
     wanted = plan("bayes", x=Parameter("uniform", (), 0.0, 1.0), c=Parameter("categorical", ("bad", "good")))
     search = make_search(wanted, seed=0)
     values = []
-    for _ in range(40):
+    for _ in range(60):
         settings = search.propose()
         assert settings is not None
         values.append((settings["x"] - 0.3) ** 2 + (settings["c"] == "bad"))
