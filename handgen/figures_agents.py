@@ -137,9 +137,9 @@ def _draw_pixels(agents: dict[str, list[Record]], path: Path) -> Path:
     for label, value in PUBLISHED_AT_100K.items():
         axes.plot(100_000, value, "k*", markersize=8)
         axes.annotate(
-            label, (100_000, value), xytext=(-8, 0), textcoords="offset points", ha="right", va="center", size=8
+            label, (100_000, value), xytext=(4, 8), textcoords="offset points", ha="right", va="bottom", size=8
         )
-    axes.set(xlabel="environment steps, random ones included", ylim=(0, 900))
+    axes.set(xlabel="environment steps, random ones included", ylim=(0, 1000))
     axes.set_ylabel("return of the mean action")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="upper left", fontsize=8)
