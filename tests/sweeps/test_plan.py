@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from handgen.errors import UserError
+from handgen.experiment import known_experiments
 from handgen.paths import experiments_root
-from handgen.sweeps.command import find_sweep, with_fixed
+from handgen.sweeps.command import check_settings, find_sweep, with_fixed
 from handgen.sweeps.plan import Parameter, read_plan
 
 SHIPPED = sorted((experiments_root() / "sweeps").glob("*.yaml"))
@@ -27,6 +28,16 @@ def test_shipped_sweeps_can_be_served(path: Path) -> None:
     assert plan.metric and plan.run_cap
     command = yaml.safe_load(plan.text)["command"]
     assert f"--config=experiments/{path.stem}.yaml" in command and command[-1] == "${args}"
+
+
+def test_every_experiment_has_a_sweep() -> None:
+    assert {path.stem for path in SHIPPED} == {name for name in known_experiments() if "/" not in name}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_sweeps_fit_their_experiments(path: Path) -> None:
+    check_settings(read_plan(path))
 
 
 def test_parameters_are_read_as_wandb_reads_them(tmp_path: Path) -> None:
