@@ -111,14 +111,19 @@ def dispatch(words: list[str]) -> int:
 
 
 def report(words: list[str]) -> int:
-    """Merge the given runs' results into the committed records; rewrite tables and pictures."""
+    """Merge the given runs' results into the committed records; rewrite tables, pictures and docs/report.html."""
     from handgen.figures import write_figures
-    from handgen.report import write_report
+    from handgen.report import RESULTS, write_report
+    from handgen.report_page import write_page
+    from handgen.results import read_records
 
     parser = argparse.ArgumentParser("handgen report", description=report.__doc__)
     parser.add_argument("runs", nargs="*", help="run folders or result.json files to add to the committed records")
     runs = parser.parse_args(words).runs
-    for path in [*write_report(runs), *write_figures(runs, Path.cwd())]:
+    written = [*write_report(runs), *write_figures(runs, Path.cwd())]
+    records = [record for name in ("results", "bench") for record in read_records(RESULTS / f"{name}.json")]
+    page = write_page(records, Path.cwd())
+    for path in [*written, *([page] if page else [])]:
         print(f"wrote {path}")
     return 0
 

@@ -1,0 +1,208 @@
+"""``docs/report.html``: every method on one page, from records and pictures, readable without a network.
+
+The page refers to the pictures in ``docs/images`` and to nothing else.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from handgen.interquartile import bootstrap_interval, interquartile_mean
+from handgen.report import number, render
+from handgen.report_tables import TABLES
+from handgen.results import Record
+
+LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
+CODE = re.compile(r"`([^`]+)`")
+FEWEST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Section:
+    """A method.
+
+    Attributes:
+        title: heading.
+        said: what it is, and what came of it in words that no record can change.
+        commands: that make it.
+        pictures: file in ``docs/images`` and caption.
+        tables: names in `handgen.report_tables.TABLES`.
+        seeds_of: metric of which interquartile means over seeds are shown.
+    """
+
+    title: str
+    said: str
+    commands: tuple[str, ...]
+    pictures: tuple[tuple[str, str], ...] = ()
+    tables: tuple[str, ...] = ()
+    seeds_of: str = ""
+
+
+SECTIONS = (
+    Section(
+        "A VAE, and a VAE tuned by reinforcement learning",
+        "A soft actor-critic agent moves latents before a frozen decoder. One judge rewards it, others grade.",
+        ("make train EXP=vae_sac", "make train EXP=vae_hands11k"),
+        (
+            (
+                "vae_sac_before_after.png",
+                "Unselected latents as drawn (rows one and three), below each the same, tuned.",
+            ),
+            ("vae_sac_ladder.png", "How often the strictest judge accepts a sample, by the way latents are chosen."),
+            ("vae_sac_hands11k_ladder.png", "The same on photographs."),
+            ("vae_contact_sheet_second_stage.png", "Unselected samples of the plain VAE, with the judges' verdicts."),
+        ),
+        ("headline",),
+    ),
+    Section(
+        "From pixels to keypoints to control",
+        "Cart-pole swing-up through a camera. Keypoints are learnt first, from random decisions.",
+        ("make train EXP=sac_imm", "make train EXP=sac_ae", "make train EXP=imm"),
+        (
+            (
+                "pixels_returns.png",
+                "Returns of the mean action over environment steps; dots are seeds, stars are published.",
+            ),
+            ("pixels_remedies.png", "From the original to ours, a remedy at a time."),
+            ("sac_imm_swing_up.gif", "One episode, with the keypoints that the agent sees."),
+            ("imm_keypoints.png", "Keypoints of cart-pole frames: source, target, points, redrawn."),
+            ("imm_hands.png", "Keypoints of hands, learnt without labels."),
+        ),
+        ("pixels", "remedies", "imm", "imm_hands"),
+        "return@100k",
+    ),
+    Section(
+        "A painter that writes programs",
+        "A policy writes programs of brush strokes; a discriminator's score is its reward.",
+        ("make train EXP=spiral_mnist", "make train EXP=spiral_mnist_recon", "make train EXP=spiral_scenes"),
+        (
+            ("spiral_mnist_samples.png", "Unselected paintings."),
+            ("spiral_rewards.png", "Error of copies: rewarded by the error itself, and by a discriminator."),
+        ),
+        ("painters", "copies", "scenes"),
+    ),
+    Section(
+        "The agent that they share",
+        "Soft actor-critic, beside a trusted peer at the same budget, and with each printed equation of the original.",
+        ("make train EXP=sac_pendulum",),
+        (("sac_peer.png", "Ours and Stable-Baselines3."), ("sac_deviations.png", "What each printed equation does.")),
+        ("sac", "sac_deviations"),
+    ),
+    Section(
+        "Speed", "Side by side in one run with a plain statement of the same work.", ("make bench",), (), ("bench",)
+    ),
+)
+"""In the order of the page; what has no records or pictures yet is left out."""
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --quiet: #777; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
+table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0; display: block; overflow-x: auto; }
+th, td { border-bottom: 1px solid var(--line); padding: .25rem .6rem; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
+td:first-child { white-space: normal; min-width: 7rem; }
+figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; }
+figcaption, .note { color: var(--quiet); font-size: .85rem; }
+code { font-size: .9em; } pre { padding: .6rem .8rem; border: 1px solid var(--line); overflow-x: auto; }
+nav a { margin-right: 1rem; }
+"""
+
+
+def write_page(records: Sequence[Record], root: Path) -> Path | None:
+    """Write the page.
+
+    Args:
+        records: all committed records.
+        root: root of the checkout.
+
+    Returns:
+        The file, or None if it was right already.
+    """
+    folder = root / "docs"
+    parts = {section.title: _section(section, records, folder / "images") for section in SECTIONS}
+    sections = {title: part for title, part in parts.items() if part}
+    nav = " ".join(f'<a href="#{_anchor(title)}">{html.escape(title)}</a>' for title in sections)
+    text = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>handgen: results</title>'
+        f"<style>{STYLE}</style></head><body>\n<h1>handgen: results</h1>\n"
+        "<p>Made by <code>make report</code> from <code>experiments/results</code>. Figures are means over seeds with "
+        "95% intervals; the lines below each table say what was run, how long it took, on what machine, at which "
+        f"commit.</p>\n<nav>{nav}</nav>\n" + "\n".join(sections.values()) + "\n</body></html>\n"
+    )
+    path = folder / "report.html"
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return None
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _section(section: Section, records: Sequence[Record], images: Path) -> str:
+    """A method's part of the page; empty if nothing is known of it."""
+    tables = [name for name in section.tables if any(TABLES[name].holds(record) for record in records)]
+    pictures = [(file, caption) for file, caption in section.pictures if (images / file).is_file()]
+    if not tables and not pictures:
+        return ""
+    parts = [
+        f'<h2 id="{_anchor(section.title)}">{html.escape(section.title)}</h2>',
+        f"<p>{html.escape(section.said)}</p>",
+    ]
+    parts.append("<pre>" + html.escape("\n".join(section.commands)) + "</pre>")
+    for file, caption in pictures:
+        said = html.escape(caption)
+        parts.append(
+            f'<figure><img src="images/{file}" alt="{said}" loading="lazy"><figcaption>{said}</figcaption></figure>'
+        )
+    parts += [to_html(render(TABLES[name], records)) for name in tables]
+    if section.seeds_of:
+        parts.append(seeds_table(records, section.seeds_of))
+    return "\n".join(parts)
+
+
+def _anchor(title: str) -> str:
+    """A title as an anchor."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def seeds_table(records: Sequence[Record], metric: str) -> str:
+    """Interquartile means over seeds, with bootstrap intervals, of experiments with enough of them."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        if record.metric == metric:
+            found[record.experiment].append(record.value)
+    rows = []
+    for name, values in sorted(found.items()):
+        if len(values) >= FEWEST_SEEDS:
+            low, high = bootstrap_interval(values)
+            shown = f"{number(interquartile_mean(values))} [{number(low)}, {number(high)}]"
+            rows.append(f"<tr><td>{html.escape(name)}</td><td>{shown}</td><td>{len(values)}</td></tr>")
+    if not rows:
+        return ""
+    head = f"<tr><th>experiment</th><th>interquartile mean of {html.escape(metric)}</th><th>seeds</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
+
+
+def to_html(markdown: str) -> str:
+    """A table of `handgen.report.render` and its footnotes as HTML."""
+    rows: list[str] = []
+    notes: list[str] = []
+    for line in markdown.splitlines():
+        if line.startswith("|") and not line.startswith("| ---"):
+            tag = "td" if rows else "th"
+            cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+            rows.append("<tr>" + "".join(f"<{tag}>{inline(cell)}</{tag}>" for cell in cells) + "</tr>")
+        elif line.startswith("<sub>"):
+            notes.append(f'<p class="note">{inline(line.removeprefix("<sub>").removesuffix("</sub>"))}</p>')
+    return f"<table>{''.join(rows)}</table>" + "".join(notes)
+
+
+def inline(text: str) -> str:
+    """Links and code of a line of Markdown as HTML."""
+    escaped = html.escape(text, quote=False)
+    return CODE.sub(r"<code>\1</code>", LINK.sub(r'<a href="\2">\1</a>', escaped))
