@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from handgen.opengl import EGL_PACKAGES, OSMESA_PACKAGES
 from handgen.paths import cache_root, data_root
-from handgen.pixels.rendering import EGL_PACKAGES, OSMESA_PACKAGES
 
 TIMEOUT_S = 60
 LOW_DISK_GB = 5.0

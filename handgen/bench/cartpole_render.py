@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from handgen.datamodules.env_processes import EnvProcesses
-from handgen.pixels.rendering import choose_backend
+from handgen.opengl import choose_backend
 from handgen.pixels.suite_env import load_task
 from handgen.results import Record
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from handgen.errors import UserError
+from handgen.opengl import choose_backend
 from handgen.painter.actions import FLAG, SHAPES, ActionTable, action_table
-from handgen.pixels.rendering import choose_backend
 
 MOST_OBJECTS = 5
 FLOOR_M = 1.0

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handgen.errors import UserError
-from handgen.pixels.rendering import choose_backend
+from handgen.opengl import choose_backend
 
 Image = NDArray[np.uint8]
 Info = dict[str, Any]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from handgen.errors import UserError
+from handgen.opengl import choose_backend
 from handgen.painter.actions import action_table
 from handgen.painter.scenes import MOST_OBJECTS, SceneWorld
-from handgen.pixels.rendering import choose_backend
 
 
 def can_draw() -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from handgen.errors import UserError
-from handgen.pixels.rendering import choose_backend
+from handgen.opengl import choose_backend
 
 
 def no_rendering() -> str:
