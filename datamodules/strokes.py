@@ -27,6 +27,8 @@ TEST_SHARE = 5
 """One picture of five is kept for tests, where a data set has no split of its own."""
 LARGEST_PNG_BYTES = 2**20
 """An Omniglot drawing has 300 bytes; an entry of an archive that is larger than this is not opened."""
+LARGEST_ARCHIVE_BYTES = 2**29
+"""The whole of Omniglot takes 20 MB."""
 OMNIGLOT_ADVICE = (
     "get images_background_small1.zip or images_background.zip from https://github.com/brendenlake/omniglot"
 )
@@ -152,10 +154,13 @@ def _zip_entries(archive: Path) -> list[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(archive) as opened:
             entries = [entry for entry in opened.infolist() if entry.filename.endswith(".png")]
+            if sum(entry.file_size for entry in entries) > LARGEST_ARCHIVE_BYTES:
+                raise UserError(f"{archive} is too large for drawings: {OMNIGLOT_ADVICE}")
             for entry in entries:
                 if entry.file_size > LARGEST_PNG_BYTES:
                     raise UserError(f"{archive}: {entry.filename} is too large for a drawing: {OMNIGLOT_ADVICE}")
-                if len(Path(entry.filename).parts) != 4 or not Path(entry.filename).stem.rpartition("_")[2].isdigit():
+                place = Path(entry.filename)
+                if len(place.parts) != 4 or ".." in place.parts or not place.stem.rpartition("_")[2].isdigit():
                     raise UserError(f"{archive}: {entry.filename} is not where drawings are: {OMNIGLOT_ADVICE}")
             return [(entry.filename, opened.read(entry)) for entry in entries]
     except (zipfile.BadZipFile, OSError, EOFError) as error:
