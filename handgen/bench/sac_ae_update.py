@@ -4,19 +4,22 @@ Both have the published networks, batches of stacks, delays and rates, in float3
 in bfloat16, as agents train by default where the processor multiplies it. The reference does what the published code
 does, in its order and with its optimisers (Yarats et al. 2021, arXiv:1910.01741): separate passes through the
 convolutions for critics, actor and autoencoder, images channel by channel, one critic after the other, target weights
-one tensor at a time. Batches are ready-made; acting and replay are left out. Runs alternate in one process, and medians
-are compared.
+one tensor at a time. Batches are ready-made; acting and replay are left out. Each run has a process of its own, as ours
+keeps freed memory (`handgen.memory`) and the reference leaves that to the C library, as the published code does. Runs
+alternate, and medians are compared.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Trainer
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from handgen.bench.vae_step import StepClock
+from handgen.memory import keep_freed_memory
 from handgen.pixels.autoencoder import PUBLISHED_STRIDES, ConvEncoder, Decoder, LatentTrunk
 from handgen.pixels.module import PixelSAC
 from handgen.precision import Compute, multiplies_bfloat16
@@ -210,8 +214,31 @@ def seconds_of_reference(batch: Batch, updates: int, image_size: int, hidden: in
     return time.perf_counter() - start
 
 
+def seconds_of(kind: str, updates: int, batch_size: int, image_size: int, hidden: int) -> float:
+    """Seconds of one side: ``float32`` or ``bfloat16`` (ours) or ``reference``."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.manual_seed(0)
+    batch = transitions(batch_size, image_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "reference":
+            return seconds_of_reference(batch, updates, image_size, hidden)
+        return seconds_of_ours(batch, updates, image_size, hidden, cast(Compute, kind))
+
+
+def in_a_process(kind: str, *sizes: int) -> float:
+    """The same in a process of its own."""
+    words = [sys.executable, "-m", __name__, kind, str(torch.get_num_threads()), *map(str, sizes)]
+    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
 def measure(
-    runs: int = 5, updates: int = 4, batch_size: int = 128, image_size: int = 84, hidden: int = 1024
+    runs: int = 5,
+    updates: int = 4,
+    batch_size: int = 128,
+    image_size: int = 84,
+    hidden: int = 1024,
+    seconds_of: Callable[..., float] = in_a_process,
 ) -> list[Record]:
     """Measure both in turn.
 
@@ -221,29 +248,24 @@ def measure(
         batch_size: transitions in a batch.
         image_size: height and width of a frame.
         hidden: units of both hidden layers.
+        seconds_of: times one side.
 
     Returns:
         ``sac_ae_update/ours`` and ``sac_ae_update/reference`` (updates/s, medians) and ``sac_ae_update/ratio`` (the
         median of the ratios of neighbouring runs), with the extremes of the runs as ``low`` and ``high``; where the
         processor multiplies bfloat16, the same again with ours in it.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.manual_seed(0)
-    batch = transitions(batch_size, image_size)
-    kinds: dict[Compute, str] = {"float32": ""}
+    kinds = {"float32": ""}
     if multiplies_bfloat16(torch.device("cpu")):
         kinds["bfloat16"] = ", ours with bfloat16 convolutions"
     seconds: dict[str, list[float]] = {name: [] for name in (*kinds, "reference")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for _ in range(runs):
-            for compute in kinds:
-                seconds[compute].append(seconds_of_ours(batch, updates, image_size, hidden, compute))
-            seconds["reference"].append(seconds_of_reference(batch, updates, image_size, hidden))
+    for _ in range(runs):
+        for kind, taken in seconds.items():
+            taken.append(seconds_of(kind, updates, batch_size, image_size, hidden))
     unit = f"updates/s, batch {batch_size}, {image_size} px, {torch.get_num_threads()} threads"
     records = []
-    for compute, suffix in kinds.items():
-        pairs = list(zip(seconds[compute], seconds["reference"], strict=True))
+    for kind, suffix in kinds.items():
+        pairs = list(zip(seconds[kind], seconds["reference"], strict=True))
         figures = {
             "ours": [updates / ours for ours, _ in pairs],
             "reference": [updates / reference for _, reference in pairs],
@@ -254,3 +276,10 @@ def measure(
             for name, v in figures.items()
         ]
     return records
+
+
+if __name__ == "__main__":
+    if sys.argv[1] != "reference":
+        keep_freed_memory()
+    torch.set_num_threads(int(sys.argv[2]))
+    print(seconds_of(sys.argv[1], *map(int, sys.argv[3:])))
