@@ -16,6 +16,7 @@ from handgen.painter.actions import ActionTable
 from handgen.painter.rollout import Rollout, paint_program, random_programs
 from handgen.painter.scenes import SceneWorld
 from handgen.painter.worlds import World, make_world
+from handgen.processes import gathered, process_count, process_rank, seed_of_process
 
 Batch = dict[str, Any]
 PROGRAM_CHUNK = 500
@@ -126,6 +127,8 @@ class Paintings(LightningDataModule):
         h, painter = self.hparams, self.painter.hparams
         if self.pictures:
             return
+        if process_rank():
+            self.generator.manual_seed(seed_of_process(h["seed"], process_rank()))
         if h["source"] == "scenes":
             for name, count, seed in (("train", h["train_count"], 2 * h["seed"]), ("test", 500, 2 * h["seed"] + 1)):
                 programs = self._random(count, torch.Generator().manual_seed(seed))
@@ -263,17 +266,22 @@ class Paintings(LightningDataModule):
         """How far training is, the programs, and the paintings that are kept."""
         return {
             "done": self.done,
-            "generator": self.generator.get_state(),
             "programs": self._programs,
-            "fakes": self._fakes,
+            "processes": gathered({"generator": self.generator.get_state(), "fakes": self._fakes}),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.done = state_dict["done"]
-        self.generator.set_state(state_dict["generator"].cpu())
-        self._programs = state_dict["programs"]
-        self._fakes = state_dict["fakes"]
+        """Go on from a checkpoint.
+
+        Raises:
+            UserError: if it was written by another number of processes.
+        """
+        states = state_dict.get("processes", [state_dict])  # one alone in checkpoints of earlier versions
+        if len(states) != process_count():
+            raise UserError(f"the checkpoint holds the paintings of {len(states)} processes: resume with as many")
+        self.done, self._programs = state_dict["done"], state_dict["programs"]
+        self.generator.set_state(states[process_rank()]["generator"].cpu())
+        self._fakes = states[process_rank()]["fakes"]
 
 
 def _rows(parts: list[Tensor], rows: Tensor) -> Tensor:

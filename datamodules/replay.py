@@ -22,6 +22,7 @@ from handgen.datamodules.evaluation_episodes import Agent, EvaluationEpisodes
 from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
 from handgen.errors import UserError, check_ranges
+from handgen.processes import gathered
 
 
 class MakesBatches(Protocol):
@@ -299,12 +300,7 @@ class ReplayDataModule(LightningDataModule):
         """Replay, environments, random states and counters of each process, as tensors and plain values."""
         if self._envs is None:
             return {}
-        own = self.own_state()
-        states: list[Any] = [own]
-        if self.processes > 1:  # the first process writes the checkpoint, for all
-            states = [None] * self.processes
-            torch.distributed.all_gather_object(states, own)
-        return {"processes": states}
+        return {"processes": gathered(self.own_state())}
 
     def own_state(self) -> dict[str, Any]:
         """What this process has to keep."""

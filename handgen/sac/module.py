@@ -144,6 +144,7 @@ class SAC(LightningModule):
             target_every_updates=(target_every_updates, target_every_updates >= 1, "be at least 1"),
         )
         self.save_hyperparameters(ignore=["encoder", "trunk"])
+        self.seed = torch.initial_seed()  # the run's, the same in all processes
         self.equations = choose_equations(
             variant,
             target_minimum=target_minimum,
@@ -240,7 +241,7 @@ class SAC(LightningModule):
 
         All processes of a run draw the same weights.
         """
-        with seeded(torch.initial_seed() + int(self.env_steps), self.device):
+        with seeded(self.seed + int(self.env_steps), self.device):
             self.draw_weights()
         copies = [(self.target.critics, self.online.critics), (self.target.value, self.online.value)]
         for copied, original in (*copies, (self.mean_actor, self.actor)):

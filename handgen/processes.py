@@ -1,0 +1,43 @@
+"""Several processes of one run: states of each in one checkpoint, and random numbers that differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+APART = 1_000_003
+"""Between the seeds of two processes: runs of neighbouring seeds are not to share any."""
+
+
+def seed_of_process(seed: int, rank: int) -> int:
+    """A process' own seed; that of the first is the run's."""
+    return seed + APART * rank
+
+
+def process_count() -> int:
+    """Number of the run's processes."""
+    return torch.distributed.get_world_size() if _several() else 1
+
+
+def process_rank() -> int:
+    """Which of them this is."""
+    return torch.distributed.get_rank() if _several() else 0
+
+
+def _several() -> bool:
+    """Whether processes talk to each other."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def gathered(own: Any) -> list[Any]:
+    """What every process has to keep, in the order of their ranks, for the first one to save.
+
+    Args:
+        own: tensors and plain values.
+    """
+    if not _several():
+        return [own]
+    states: list[Any] = [None] * process_count()
+    torch.distributed.all_gather_object(states, own)
+    return states
