@@ -139,7 +139,7 @@ def _draw_pixels(agents: dict[str, list[Record]], path: Path) -> Path:
         axes.annotate(
             label, (100_000, value), xytext=(4, 8), textcoords="offset points", ha="right", va="bottom", size=8
         )
-    axes.set(xlabel="environment steps, random ones included", ylim=(0, 1000))
+    axes.set(xlabel="environment steps, random ones included", ylim=(0, 1150))
     axes.set_ylabel("return of the mean action")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="upper left", fontsize=8)
