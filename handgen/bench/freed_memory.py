@@ -5,7 +5,6 @@ Processes alternate, as what is settled at a process' start cannot be undone, an
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from statistics import median
@@ -13,6 +12,7 @@ from statistics import median
 import torch
 from torch import nn
 
+from handgen.bench._sides import in_a_process
 from handgen.memory import keep_freed_memory
 from handgen.results import Record
 
@@ -49,8 +49,7 @@ def measure(runs: int = 7) -> list[Record]:
     rates: dict[str, list[float]] = {"ours": [], "reference": []}
     for _ in range(runs):
         for name, argument in (("ours", "keep"), ("reference", "leave")):
-            command = [sys.executable, "-m", __name__, argument, str(torch.get_num_threads())]
-            rates[name].append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            rates[name].append(in_a_process(__name__, argument, torch.get_num_threads()))
     rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
     unit = f"steps/s, batch {BATCH}, {SIZE} x {SIZE}, {torch.get_num_threads()} threads"
     return [

@@ -15,11 +15,10 @@ from collections import deque
 from statistics import median
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handgen.bench.vae_step import StepClock
+from handgen.bench._sides import seconds_of_training
 from handgen.datamodules.paintings import Paintings
 from handgen.datamodules.strokes import load_pictures
 from handgen.painter import losses
@@ -54,19 +53,7 @@ def painter(discriminator_updates: int) -> Painter:
 
 
 def seconds_in_lightning(updates: int, batch_size: int, discriminator_updates: int) -> float:
-    """Seconds of all updates but the first under a Trainer without logger, checkpoints and progress bar."""
-    clock = StepClock()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-        callbacks=[clock],
-    )
+    """Seconds of all updates but the first under a Trainer."""
     data = Paintings(
         source="digits",
         train_count=PICTURES,
@@ -77,8 +64,7 @@ def seconds_in_lightning(updates: int, batch_size: int, discriminator_updates: i
         replay_batches=KEPT,
         epoch_updates=updates,
     )
-    trainer.fit(painter(discriminator_updates), data)
-    return clock.last - clock.first
+    return seconds_of_training(painter(discriminator_updates), data)
 
 
 def seconds_in_a_loop(images: Tensor, updates: int, batch_size: int, discriminator_updates: int) -> float:

@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import copy
 import logging
-import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import median
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handgen.bench.vae_step import StepClock
+from handgen.bench._sides import in_a_process, seconds_of_training
 from handgen.memory import keep_freed_memory
 from handgen.pixels.autoencoder import PUBLISHED_STRIDES, ConvEncoder, Decoder, LatentTrunk
 from handgen.pixels.module import PixelSAC
@@ -188,19 +186,8 @@ def transitions(batch_size: int, image_size: int) -> Batch:
 
 def seconds_of_ours(batch: Batch, updates: int, image_size: int, hidden: int, compute: Compute) -> float:
     """Seconds of all updates but the first two."""
-    clock = StepClock(skip=1)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
     module = PixelSAC(action_dim=1, image_size=image_size, hidden_dims=(hidden, hidden), compute=compute, **SETTINGS)
-    trainer.fit(module, Ready(batch, updates + 2))
-    return clock.last - clock.first
+    return seconds_of_training(module, Ready(batch, updates + 2), skip=1)
 
 
 def seconds_of_reference(batch: Batch, updates: int, image_size: int, hidden: int) -> float:
@@ -226,19 +213,13 @@ def seconds_of(kind: str, updates: int, batch_size: int, image_size: int, hidden
         return seconds_of_ours(batch, updates, image_size, hidden, cast(Compute, kind))
 
 
-def in_a_process(kind: str, *sizes: int) -> float:
-    """The same in a process of its own."""
-    words = [sys.executable, "-m", __name__, kind, str(torch.get_num_threads()), *map(str, sizes)]
-    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-
-
 def measure(
     runs: int = 5,
     updates: int = 4,
     batch_size: int = 128,
     image_size: int = 84,
     hidden: int = 1024,
-    seconds_of: Callable[..., float] = in_a_process,
+    own_processes: bool = True,
 ) -> list[Record]:
     """Measure both in turn.
 
@@ -248,7 +229,7 @@ def measure(
         batch_size: transitions in a batch.
         image_size: height and width of a frame.
         hidden: units of both hidden layers.
-        seconds_of: times one side.
+        own_processes: whether each run has one; tests do without.
 
     Returns:
         ``sac_ae_update/ours`` and ``sac_ae_update/reference`` (updates/s, medians) and ``sac_ae_update/ratio`` (the
@@ -259,9 +240,13 @@ def measure(
     if multiplies_bfloat16(torch.device("cpu")):
         kinds["bfloat16"] = ", ours with bfloat16 convolutions"
     seconds: dict[str, list[float]] = {name: [] for name in (*kinds, "reference")}
+    sizes = (updates, batch_size, image_size, hidden)
     for _ in range(runs):
         for kind, taken in seconds.items():
-            taken.append(seconds_of(kind, updates, batch_size, image_size, hidden))
+            if own_processes:
+                taken.append(in_a_process(__name__, kind, torch.get_num_threads(), *sizes))
+            else:
+                taken.append(seconds_of(kind, *sizes))
     unit = f"updates/s, batch {batch_size}, {image_size} px, {torch.get_num_threads()} threads"
     records = []
     for kind, suffix in kinds.items():

@@ -13,9 +13,8 @@ import warnings
 from statistics import median
 
 import torch
-from lightning.pytorch import Trainer
 
-from handgen.bench.vae_step import StepClock
+from handgen.bench._sides import seconds_of_training
 from handgen.datamodules.replay import ReplayDataModule
 from handgen.errors import UserError
 from handgen.results import Record
@@ -27,20 +26,8 @@ WARMUP = 300
 
 def seconds_of_ours(updates: int, hidden: int, batch_size: int, warmup: int = WARMUP) -> float:
     """Seconds of all updates but the first."""
-    clock = StepClock()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
     data = ReplayDataModule(ENV_ID, batch_size=batch_size, warmup_decisions=warmup, epoch_env_steps=updates + 1, seed=0)
-    trainer.fit(SAC(obs_dim=3, action_dim=1, hidden_dims=(hidden, hidden)), data)
-    return clock.last - clock.first
+    return seconds_of_training(SAC(obs_dim=3, action_dim=1, hidden_dims=(hidden, hidden)), data)
 
 
 def seconds_of_reference(updates: int, hidden: int, batch_size: int, warmup: int = WARMUP) -> float:

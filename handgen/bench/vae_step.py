@@ -12,13 +12,12 @@ import time
 import warnings
 from collections.abc import Iterator
 from statistics import median
-from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from handgen.bench._sides import seconds_of_training
 from handgen.precision import autocast
 from handgen.results import Record
 from handgen.vae import VAE
@@ -49,40 +48,9 @@ class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
             yield {"image": self.images[step % len(self.images)]}
 
 
-class StepClock(Callback):
-    """Seconds from the end of the first step, or a later one, to the end of the last.
-
-    Args:
-        skip: further steps that warm up.
-    """
-
-    def __init__(self, skip: int = 0) -> None:
-        self.skip = skip
-        self.first = self.last = math.nan
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Read the clock."""
-        self.last = time.perf_counter()
-        if batch_idx == self.skip:
-            self.first = self.last
-
-
 def seconds_in_lightning(module: VAE, data: Batches) -> float:
-    """Seconds of all steps but the first under a Trainer without logger, checkpoints and progress bar."""
-    clock = StepClock()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[clock],
-    )
-    trainer.fit(module, DataLoader(data, batch_size=None))
-    return clock.last - clock.first
+    """Seconds of all steps but the first under a Trainer."""
+    return seconds_of_training(module, DataLoader(data, batch_size=None))
 
 
 def seconds_in_a_loop(module: VAE, data: Batches) -> float:

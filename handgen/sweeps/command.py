@@ -7,9 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -17,7 +17,7 @@ import yaml
 from handgen.errors import UserError
 from handgen.paths import experiments_root
 from handgen.sweeps.outcome import draw, print_table, write_table
-from handgen.sweeps.plan import Parameter, Plan, read_plan
+from handgen.sweeps.plan import Parameter, Plan, parse_plan, read_plan
 from handgen.sweeps.search import make_search
 from handgen.sweeps.server import ENTITY, PROJECT, Sweep, SweepServer
 
@@ -42,11 +42,11 @@ def main(words: Sequence[str]) -> int:
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise UserError(f"--{name} must be at least 1")
     path = find_sweep(options.experiment)
-    plan = with_fixed(read_plan(path), fixed)
+    plan = settled(read_plan(path), fixed, options.count)
     check_settings(plan)
     if not options.local and has_account():
-        return run_online(path, options.count, options.agents)
-    return run_local(plan, path.stem, options.count, options.agents, options.seed, options.out)
+        return run_online(plan, options.agents)
+    return run_local(plan, path.stem, options.agents, options.seed, options.out)
 
 
 def find_sweep(name: str) -> Path:
@@ -62,19 +62,21 @@ def find_sweep(name: str) -> Path:
     raise UserError(f"there is no sweep {name!r}: known are {', '.join(sorted(p.stem for p in folder.glob('*.yaml')))}")
 
 
-def with_fixed(plan: Plan, words: Sequence[str]) -> Plan:
-    """A plan whose runs all get further settings ``--name=value``.
+def settled(plan: Plan, words: Sequence[str], count: int | None) -> Plan:
+    """A plan, and its text, with further settings ``--name=value`` of all runs and another number of runs.
 
     Raises:
         UserError: for words that are no such settings.
     """
-    constants = {}
+    content = yaml.safe_load(plan.text)
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not equals:
             raise UserError(f"cannot understand {word!r}: settings of all runs are written --name=value")
-        constants[name] = Parameter("constant", (yaml.safe_load(value),))
-    return replace(plan, parameters={**plan.parameters, **constants})
+        content["parameters"][name] = {"value": yaml.safe_load(value)}
+    if count is not None:
+        content["run_cap"] = count
+    return parse_plan(yaml.safe_dump(content, sort_keys=False))
 
 
 def check_settings(plan: Plan) -> None:
@@ -114,30 +116,33 @@ def has_account() -> bool:
     return bool(wandb.login(prompt=False, verify=False))
 
 
-def run_online(path: Path, count: int | None, agents: int) -> int:
+def run_online(plan: Plan, agents: int) -> int:
     """Register the sweep with wandb's server and start agents; other machines may start more."""
-    made = subprocess.run(
-        [*wandb_program(), "sweep", "--project", PROJECT, str(path)], capture_output=True, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sweep.yaml"
+        path.write_text(plan.text, encoding="utf-8")
+        words = [*wandb_program(), "sweep", "--project", PROJECT, str(path)]
+        made = subprocess.run(words, capture_output=True, text=True, check=False)
     found = AGENT_LINE.search(made.stdout + made.stderr)
     if made.returncode or found is None:
-        raise UserError(f"wandb does not take the sweep: {(made.stderr or made.stdout).strip().splitlines()[-1:]}")
+        said = (made.stderr or made.stdout).strip().splitlines()
+        raise UserError(f"wandb does not take the sweep: {said[-1] if said else 'it says nothing'}")
     print(f"more agents, here or elsewhere: wandb agent {found[1]}")
-    limit = [f"--count={count}"] if count else []
-    started = [
-        subprocess.Popen([*wandb_program(), "agent", *limit, found[1]], env=environment()) for _ in range(agents)
-    ]
+    started = [subprocess.Popen([*wandb_program(), "agent", found[1]], env=environment()) for _ in range(agents)]
     return max(agent.wait() for agent in started)
 
 
-def run_local(plan: Plan, name: str, count: int | None, agents: int, seed: int, out: Path) -> int:
-    """Serve the sweep here until its runs are done; returns 1 if every one of them failed."""
-    count = count or plan.run_cap
-    if count is None and plan.method != "grid":
+def run_local(plan: Plan, name: str, agents: int, seed: int, out: Path) -> int:
+    """Serve the sweep here until its runs are done; returns 1 if every one of them failed.
+
+    Raises:
+        UserError: if it would never be done.
+    """
+    if plan.run_cap is None and plan.method != "grid":
         raise UserError(f"method {plan.method} has no end: give --count or a run_cap")
     folder = out / name / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)
-    sweep = Sweep(plan, make_search(plan, seed), count)
+    sweep = Sweep(plan, make_search(plan, seed))
     with SweepServer(sweep) as server:
         variables = {**environment(), **server.environment(), "WANDB_DIR": str(folder.resolve())}
         command = [*wandb_program(), "agent", f"{ENTITY}/{PROJECT}/{sweep.name}"]
@@ -165,14 +170,15 @@ def run_local(plan: Plan, name: str, count: int | None, agents: int, seed: int, 
 def follow(sweep: Sweep, agents: Sequence[subprocess.Popen[bytes]]) -> None:
     """Say what each run came to, until the agents have ended."""
     told: set[str] = set()
+    plan = sweep.plan
     while True:
         ended = all(agent.poll() is not None for agent in agents)
         for trial in list(sweep.trials.values()):
             if trial.exit_code is not None and trial.run_id not in told:
                 told.add(trial.run_id)
                 value = sweep.value(trial)
-                came = "failed" if trial.exit_code else f"{sweep.plan.metric} {value}"
-                print(f"run {len(told)}{f' of {sweep.count}' if sweep.count else ''}: {came}  {trial.settings}")
+                came = "failed" if trial.exit_code else f"{plan.metric} {value}"
+                print(f"run {len(told)}{f' of {plan.run_cap}' if plan.run_cap else ''}: {came}  {trial.settings}")
         if ended:
             return
         time.sleep(0.5)

@@ -65,20 +65,23 @@ def read_plan(path: Path) -> Plan:
         UserError: if it is missing, no YAML, or asks for something that there is not.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        return parse_plan(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no sweep {path}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from error
-    try:
-        return _plan(text, content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _plan(text: str, content: Any) -> Plan:
-    """The plan of a file's content."""
+def parse_plan(text: str) -> Plan:
+    """The plan that a sweep file's text describes.
+
+    Raises:
+        UserError: if it asks for something that there is not.
+        yaml.YAMLError: if it is no YAML.
+    """
+    content = yaml.safe_load(text)
     if not isinstance(content, dict):
         raise UserError("a sweep is a mapping with method, metric and parameters")
     unknown = sorted(content.keys() - set(KEYS))

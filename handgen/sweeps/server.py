@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,15 +49,15 @@ class Sweep:
     Args:
         plan: what is varied.
         search: proposes settings.
-        count: largest number of runs.
     """
 
-    def __init__(self, plan: Plan, search: Search, count: int | None) -> None:
-        self.plan, self.search, self.count = plan, search, count
+    def __init__(self, plan: Plan, search: Search) -> None:
+        self.plan, self.search = plan, search
         self.name = secrets.token_hex(4)
         self.trials: dict[str, Trial] = {}
         self.given: dict[str, set[str]] = {}  # the runs of each agent that have not ended
         self.unknown: list[str] = []
+        self.registered: str | None = None  # what `wandb sweep` sent, where that was asked to register
         self.lock = threading.Lock()
 
     def heartbeat(self, agent: str, running: dict[str, bool]) -> list[Json]:
@@ -73,7 +74,7 @@ class Sweep:
             self.given[agent] = alive
             if alive:
                 return []
-            if self.count is not None and len(self.trials) >= self.count:
+            if self.plan.run_cap is not None and len(self.trials) >= self.plan.run_cap:
                 return [{"type": "exit"}]
             settings = self.search.propose()
             if settings is None:
@@ -116,6 +117,8 @@ class Sweep:
             KeyError: if the operation is unknown.
         """
         project = {"id": "1", "name": PROJECT, "entity": {"id": "1", "name": ENTITY}}
+        if operation == "UpsertSweep":
+            self.registered = asked.get("config")
         if operation == "Heartbeat":
             commands = self.heartbeat(str(asked["id"]), json.loads(asked.get("runState") or "{}"))
             return {"agentHeartbeat": {"agent": {"id": asked["id"]}, "commands": json.dumps(commands)}}
@@ -145,6 +148,15 @@ class Sweep:
         return answers[operation]
 
 
+class _Http(ThreadingHTTPServer):
+    """A server to which it is no news that an agent has gone."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of connections that the other side cut off."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class SweepServer:
     """Serves a sweep at a free port of this machine while it is open (a context manager).
 
@@ -154,7 +166,7 @@ class SweepServer:
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(sweep))
+        self.http = _Http(("127.0.0.1", 0), _handler(sweep))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         self._thread = threading.Thread(target=self.http.serve_forever, daemon=True)
 

@@ -7,6 +7,10 @@ import pytest
 import yaml
 
 from handgen import cli
+from handgen.sweeps.command import run_online, settled
+from handgen.sweeps.plan import read_plan
+from handgen.sweeps.search import make_search
+from handgen.sweeps.server import Sweep, SweepServer
 
 pytest.importorskip("wandb")
 
@@ -37,7 +41,7 @@ def test_agents_run_all_settings_and_their_metric_arrives(
     configs = [yaml.safe_load(path.read_text()) for path in toy.glob("*/config.yaml")]
     assert {config["model"]["init_args"]["lr"] for config in configs} == {0.001, 0.1}
     assert all(config["trainer"]["max_epochs"] == 2 for config in configs)
-    assert "run 2 of" in (said := capsys.readouterr().out) or "run 2:" in said
+    assert "run 2: eval/error" in capsys.readouterr().out
 
 
 @pytest.mark.integration
@@ -60,3 +64,20 @@ def test_settings_that_the_experiment_does_not_know_stop_a_sweep(
     sweep = write_sweep(folder, parameters={"model.lrr": {"values": [1]}})
     assert cli.main(["sweep", str(sweep), "--local"]) == 2
     assert "no such setting of ToyModel: model.lrr" in capsys.readouterr().err
+
+
+@pytest.mark.integration
+def test_with_an_account_the_sweep_is_registered_with_all_its_settings(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = toy.parent.parent
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{Path(cli.__file__).parent.parent}")
+    plan = settled(read_plan(write_sweep(folder)), ["--trainer.max_epochs=1"], count=1)
+    sweep = Sweep(plan, make_search(plan))
+    with SweepServer(sweep) as server:  # stands for wandb's
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        assert run_online(plan, agents=1) == 0
+    assert sweep.registered is not None and yaml.safe_load(sweep.registered) == yaml.safe_load(plan.text)
+    (trial,) = sweep.trials.values()
+    assert trial.exit_code == 0 and trial.settings == {"model.lr": 0.001, "trainer.max_epochs": 1}

@@ -8,8 +8,8 @@ import yaml
 from handgen.errors import UserError
 from handgen.experiment import known_experiments
 from handgen.paths import experiments_root
-from handgen.sweeps.command import check_settings, find_sweep, with_fixed
-from handgen.sweeps.plan import Parameter, read_plan
+from handgen.sweeps.command import check_settings, find_sweep, settled
+from handgen.sweeps.plan import Parameter, parse_plan, read_plan
 
 SHIPPED = sorted((experiments_root() / "sweeps").glob("*.yaml"))
 
@@ -52,11 +52,12 @@ def test_parameters_are_read_as_wandb_reads_them(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_settings_of_all_runs_are_constants(tmp_path: Path) -> None:
-    plan = with_fixed(read_plan(plan_of(tmp_path)), ["--trainer.max_epochs=2", "--model.name=x"])
-    assert plan.parameters["trainer.max_epochs"] == Parameter("constant", (2,))
+def test_settings_of_all_runs_and_their_number_are_in_the_text_that_wandb_gets(tmp_path: Path) -> None:
+    plan = settled(read_plan(plan_of(tmp_path)), ["--trainer.max_epochs=2", "--model.name=x"], count=3)
+    assert plan.parameters["trainer.max_epochs"] == Parameter("constant", (2,)) and plan.run_cap == 3
+    assert parse_plan(plan.text) == plan
     with pytest.raises(UserError, match=r"cannot understand 'model\.lr'"):
-        with_fixed(plan, ["model.lr"])
+        settled(plan, ["model.lr"], None)
 
 
 @pytest.mark.parametrize(("content", "words"), [

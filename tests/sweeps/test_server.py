@@ -15,8 +15,8 @@ from handgen.sweeps.server import LARGEST_REQUEST, Sweep, SweepServer
 
 def make_sweep(count: int | None = None, maximise: bool = False) -> Sweep:
     values = Parameter("categorical", (0.1, 0.2, 0.3))
-    plan = Plan("method: grid", "grid", "eval/loss", maximise, {"model.lr": values}, None)
-    return Sweep(plan, make_search(plan), count)
+    plan = Plan("method: grid", "grid", "eval/loss", maximise, {"model.lr": values}, count)
+    return Sweep(plan, make_search(plan))
 
 
 def report(sweep: Sweep, run_id: str, value: float, exit_code: int = 0) -> None:
