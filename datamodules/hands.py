@@ -266,8 +266,8 @@ class HandsDataModule(LightningDataModule):
             from handgen.datamodules.rendered import open_rendered
 
             return open_rendered(self.cache_dir, self.image_size, self.counts, self.seed, self.kinds, self.upright)
-        from handgen.datamodules.photo_lists import list_folder, list_hands11k
         from handgen.datamodules.photographs import Preprocessing, open_photographs
+        from handgen.photo_lists import list_folder, list_hands11k
 
         if self.source == "hands11k":
             photos = list_hands11k(self.data_root / "hands11k", self.filters)

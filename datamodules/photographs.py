@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,21 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handgen.anatomy.hand_mask import Image, fingers_up_score, hand_mask, zoom
 from handgen.datamodules import hand_crop
-from handgen.datamodules.hand_crop import Image
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
-from handgen.datamodules.photo_lists import SPLITS, Photograph
 from handgen.errors import UserError
+from handgen.photo_files import BadImage, read_photograph
+from handgen.photo_lists import SPLITS, Photograph
 
 PREPROCESS_VERSION = 1  # raise it when a pixel changes: it is part of the memory map's name
-MAX_PIXELS = 64_000_000  # refused unread above this; the largest phone cameras stay below
 CHUNK = 256
 SURE = 0.1  # least |score| at which one photograph alone decides where its fingers point
 PROBLEM, SCORE = "_problem", "_score"  # columns of the build alone
-
-
-class BadImage(Exception):
-    """A photograph that cannot be used; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -95,50 +90,6 @@ def open_photographs(
     return build_cache(folder, shape, chunks, produce, finish, f"reading {name} at {settings.size}x{settings.size}")
 
 
-def read_photograph(path: Path, enough: int) -> Image:
-    """Decode one photograph.
-
-    Args:
-        path: The file.
-        enough: A larger side that suffices, in pixels; a larger JPEG is decoded at half, quarter or eighth
-            size, which is several times faster.
-
-    Returns:
-        uint8 (H, W, 3), RGB, upright by its EXIF tag; grey is made RGB and transparent is put on white.
-
-    Raises:
-        BadImage: If it is absent, not an image, truncated or has more than 64 million pixels.
-    """
-    from PIL import Image as Pillow
-    from PIL import ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # our own limit is lower
-            picture = Pillow.open(path)
-        with picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise BadImage("more than 64 million pixels")
-            scale = enough / max(picture.size)
-            if scale < 1:
-                picture.draft("RGB", (round(picture.width * scale), round(picture.height * scale)))
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode.startswith("I;16"):
-                upright = Pillow.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                clear = upright.convert("RGBA")
-                upright = Pillow.alpha_composite(Pillow.new("RGBA", clear.size, "white"), clear)
-            return np.array(upright.convert("RGB"))
-    except FileNotFoundError:
-        raise BadImage("file absent") from None
-    except Pillow.DecompressionBombError:
-        raise BadImage("more than 64 million pixels") from None
-    except UnidentifiedImageError:
-        raise BadImage("not an image") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadImage("truncated or damaged") from error
-
-
 def preprocess(image: Image, settings: Preprocessing) -> tuple[Image, float]:
     """Crop a photograph to the hand and make it small.
 
@@ -147,21 +98,21 @@ def preprocess(image: Image, settings: Preprocessing) -> tuple[Image, float]:
         settings: How.
 
     Returns:
-        uint8 (size, size, 3), not turned yet, and the score of ``hand_crop.fingers_up_score``.
+        uint8 (size, size, 3), not turned yet, and the score of ``fingers_up_score``.
     """
     import cv2
 
     if settings.crop:
-        image, mask = hand_crop.zoom(image)
+        image, mask = zoom(image)
         square = hand_crop.cut(image, mask, hand_crop.square_box(mask, image.shape[:2], settings.margin))
     else:
-        mask = hand_crop.hand_mask(image)
+        mask = hand_mask(image)
         side = max(image.shape[:2])
         box = hand_crop.Box((image.shape[1] - side) // 2, (image.shape[0] - side) // 2, side)
         square = hand_crop.cut(image, mask, box)
     # Averaging areas keeps thin fingers whole when shrinking; when enlarging it would only repeat pixels.
     method = cv2.INTER_AREA if square.shape[0] >= settings.size else cv2.INTER_CUBIC
-    return _resize(square, settings.size, method), hand_crop.fingers_up_score(mask)
+    return _resize(square, settings.size, method), fingers_up_score(mask)
 
 
 def _resize(image: Image, size: int, method: int) -> Image:
@@ -230,7 +181,7 @@ def fingers_down(scores: Sequence[float], orientation: str) -> list[bool]:
     """Decide which photographs must be turned by 180 degrees (which keeps a right hand a right hand).
 
     Args:
-        scores: ``hand_crop.fingers_up_score`` of each.
+        scores: ``fingers_up_score`` of each.
         orientation: ``up`` or ``down`` for all, or ``auto``: a clear score decides for its own photograph,
             and the clear ones outvote each other for the rest.
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from handgen.anatomy.hand_mask import hand_mask
 from handgen.anatomy.judge_reliability import HEALTHY, PLANTED
 from handgen.anatomy.photo_edits import edit_photograph
-from handgen.datamodules.hand_crop import hand_mask
 from handgen.datamodules.hands import HandsDataModule
 
 Batch = dict[str, Tensor]

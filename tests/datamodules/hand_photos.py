@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handgen.datamodules.photo_lists import COLUMNS
+from handgen.photo_lists import COLUMNS
 
 ASPECTS = ("palmar right", "palmar left", "dorsal right", "dorsal left")
 

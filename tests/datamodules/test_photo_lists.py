@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hand_photos import write_csv
 
-from handgen.datamodules.photo_lists import list_folder, list_hands11k, split_of
 from handgen.errors import UserError
+from handgen.photo_lists import list_folder, list_hands11k, split_of
 
 
 def rows_of(root: Path) -> list[dict[str, Any]]:

@@ -10,10 +10,11 @@ import pytest
 from hand_photos import SKIN, draw_hand, save
 from PIL import Image
 
+from handgen.anatomy.hand_mask import fingers_up_score, hand_mask, zoom
 from handgen.datamodules import HandsDataModule
-from handgen.datamodules.hand_crop import fingers_up_score, hand_mask, zoom
-from handgen.datamodules.photographs import BadImage, Preprocessing, fingers_down, preprocess, read_photograph
+from handgen.datamodules.photographs import Preprocessing, fingers_down, preprocess
 from handgen.errors import UserError
+from handgen.photo_files import BadImage, read_photograph
 
 SETTINGS = Preprocessing(size=64, crop=True, margin=0.08, orientation="auto")
 

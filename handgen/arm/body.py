@@ -1,0 +1,92 @@
+"""The arm's measures: joints as published, bones and widths fitted to silhouettes of hands."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+Numbers = tuple[float, ...]
+Rows = tuple[Numbers, ...]
+
+DIGITS = ("thumb", "index", "middle", "ring", "little")
+JOINTS = (*(f"{digit}_{part}" for digit in DIGITS for part in ("palm", "tip")), "wrist", "elbow")
+"""The order of actions: a joint at the palm and one half-way to the tip for each digit, then wrist and elbow."""
+LOW: Numbers = (0.0,) * 10 + (-0.52, -1.04)
+HIGH: Numbers = (1.55,) * 10 + (0.52, 1.04)
+"""Smallest and largest joint angles in radians, as published."""
+
+CAMERA_DISTANCE = 3.0
+CAMERA_HEIGHT = 2.0
+FIELD_OF_VIEW = math.radians(60.0)
+"""The published camera: at (0, -3, 2) metres, looking along +y; the hand is as large as a person."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """Measures of an arm, in metres and radians, in the plane y = 0: x to the right, z up, the camera at y = -3.
+
+    Points of the palm are relative to the wrist, of an upright hand. The thumb is on the left. All parts are capsules
+    (segments with a radius). Flexion turns a digit out of the plane towards the camera; a digit's ``tilt`` turns its
+    axis so that it also moves sideways: the thumb's nearly a right angle, so that it folds across the palm.
+
+    Attributes:
+        elbow: (x, z).
+        forearm: length from elbow to wrist, and radius.
+        palm_starts: of four bones, index to little finger (x, z); palm_ends: where these fingers begin; palm_radii.
+        thenar: (x, z) of the start of the thumb's ball, which ends where the thumb begins, and its radius.
+        thumb_base: (x, z).
+        directions: of the five digits when stretched, from upright, positive to the right.
+        tilts: of their axes.
+        lengths: of the two parts of each digit; radii: of these.
+    """
+
+    elbow: Numbers
+    forearm: Numbers
+    palm_starts: Rows
+    palm_ends: Rows
+    palm_radii: Numbers
+    thenar: Numbers
+    thumb_base: Numbers
+    directions: Numbers
+    tilts: Numbers
+    lengths: Rows
+    radii: Rows
+
+
+FITTED = Body(
+    elbow=(0.0, 0.1),
+    forearm=(0.449, 0.365),
+    palm_starts=((-0.117, 0.118), (-0.032, 0.103), (0.011, 0.103), (0.097, 0.115)),
+    palm_ends=((-0.283, 1.032), (-0.108, 1.257), (0.144, 1.096), (0.265, 0.794)),
+    palm_radii=(0.267, 0.343, 0.355, 0.257),
+    thenar=(-0.1, 0.15, 0.237),
+    thumb_base=(-0.232, 0.425),
+    directions=(-0.9, -0.107, -0.047, 0.073, 0.245),
+    tilts=(1.24, -0.076, 0.098, 0.019, 0.058),
+    lengths=((0.717, 0.567), (0.692, 0.611), (0.693, 0.531), (0.698, 0.566), (0.504, 0.632)),
+    radii=((0.184, 0.118), (0.162, 0.086), (0.233, 0.103), (0.167, 0.102), (0.164, 0.098)),
+)
+"""Fitted by ``python -m handgen.arm.fit_body`` to training images; docs/arm.md."""
+
+
+def mirrored(body: Body) -> Body:
+    """The arm of the other side: the thumb on the right."""
+
+    def flip(points: Rows) -> Rows:
+        return tuple((-x, z) for x, z in points)
+
+    return replace(
+        body,
+        elbow=(-body.elbow[0], body.elbow[1]),
+        palm_starts=flip(body.palm_starts),
+        palm_ends=flip(body.palm_ends),
+        thenar=(-body.thenar[0], *body.thenar[1:]),
+        thumb_base=(-body.thumb_base[0], body.thumb_base[1]),
+        directions=tuple(-angle for angle in body.directions),
+        tilts=tuple(-angle for angle in body.tilts),
+    )
+
+
+def measures(body: Body) -> dict[str, Numbers | Rows]:
+    """The measures by name."""
+    return {field.name: getattr(body, field.name) for field in fields(body)}

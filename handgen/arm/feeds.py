@@ -1,0 +1,346 @@
+"""What the arm is shown: its own poses, drawn hands, photographs, films and cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handgen.arm.body import FITTED
+from handgen.arm.drawing import draw_masks
+from handgen.arm.framing import frame
+from handgen.arm.geometry import as_tensors, random_joints
+from handgen.arm.segmentation import SEGMENTERS, Segmenter, segment
+from handgen.errors import UserError
+from handgen.paths import data_root
+from handgen.photo_files import BadImage, read_photograph
+from handgen.photo_lists import list_folder, list_hands11k
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+ENOUGH = 512
+"""Pixels of a photograph's larger side that are decoded at least."""
+SMALLEST_HAND = 0.02
+"""Share of the picture; what is smaller is no hand."""
+POSES = 4096
+"""Drawn poses that a hand of unknown side is compared with."""
+THUMB_SHARE = 0.25
+"""Their thumbs are bent by that share of what they could be: a thumb across the palm comes out on the other side."""
+FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A hand to imitate.
+
+    Attributes:
+        picture: uint8 (size, size, 3), RGB, framed as the arm sees itself, the thumb on the left.
+        mask: bool (size, size).
+        joints: (12,) in radians where the truth is known, else None.
+    """
+
+    picture: Image
+    mask: Mask
+    joints: NDArray[np.float64] | None = None
+
+
+class Feed(Protocol):
+    """Hands to imitate, by number.
+
+    Attributes:
+        name: of the data set in result records.
+        in_order: they follow each other, as in a film; otherwise any may be asked for.
+    """
+
+    name: str
+    in_order: bool
+
+    def __len__(self) -> int:
+        """Return how many there are; 0 for a camera, which does not end."""
+        ...
+
+    def target(self, index: int, size: int) -> Target:
+        """One of them, at ``size`` pixels.
+
+        Raises:
+            IndexError: if there is none.
+        """
+        ...
+
+
+class RenderedPoses:
+    """Poses of the arm itself, which is put into them and looked at; endless where ``count`` is not given.
+
+    Args:
+        simulator: renders them; None draws them, which is faster and has no picture but the mask's.
+        split: ``train``, ``val`` or ``test``: poses that never meet.
+        count: number of poses.
+    """
+
+    name, in_order = "rendered", False
+
+    def __init__(self, simulator: Any | None, split: str = "train", count: int = 50_000) -> None:
+        self.simulator, self.split, self.count = simulator, split, count
+        self.measured = as_tensors(FITTED)
+
+    def __len__(self) -> int:
+        """Return the number of poses."""
+        return self.count
+
+    def joints(self, index: int) -> NDArray[np.float64]:
+        """The pose (12,) in radians of a number."""
+        stream = np.random.SeedSequence([("train", "val", "test").index(self.split), index]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(stream[0]))
+        return random_joints(1, generator)[0].double().numpy()
+
+    def target(self, index: int, size: int) -> Target:
+        """See `Feed`."""
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        joints = self.joints(index)
+        if self.simulator is not None:
+            self.simulator.place(joints)
+            picture, mask = self.simulator.camera(size)
+        else:
+            mask = draw_masks(self.measured, torch.from_numpy(joints).float()[None], size)[0].numpy() > 0
+            picture = np.where(mask[..., None], (214, 166, 140), 255).astype(np.uint8)
+        return Target(picture, mask, joints)
+
+
+class DrawnHands:
+    """The built-in hands (`handgen.anatomy`), found in their pictures as in photographs.
+
+    Args:
+        split: ``train``, ``val`` or ``test``: hands that never meet.
+        count: number of hands.
+        segmenter: finds them.
+    """
+
+    name, in_order = "synthetic", False
+
+    def __init__(self, split: str = "train", count: int = 10_000, segmenter: Segmenter = "robust") -> None:
+        self.count, self.segmenter = count, segmenter
+        self.first = {"train": 0, "val": 10_000_000, "test": 20_000_000}[split]
+
+    def __len__(self) -> int:
+        """Return the number of hands."""
+        return self.count
+
+    def target(self, index: int, size: int) -> Target:
+        """See `Feed`."""
+        from handgen.anatomy import render_hands
+
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        drawn = render_hands([self.first + index], seed=0, size=128)
+        image = drawn.image[0].permute(1, 2, 0).numpy()
+        thumb_left = bool(drawn.side[0] ^ drawn.view[0])
+        return framed_target(image, self.segmenter, size, thumb_left)
+
+
+class Photographs:
+    """Photographs on disk, decoded when they are asked for: any number of them takes no memory.
+
+    Args:
+        paths: of the files.
+        name: of the data set.
+        thumbs_left: for each, whether the thumb is on the left once the fingers point up; None is unknown.
+        segmenter: finds the hand.
+        in_order: they follow each other, as a numbered sequence does.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        name: str,
+        thumbs_left: Sequence[bool | None] | None = None,
+        segmenter: Segmenter = "robust",
+        in_order: bool = False,
+    ) -> None:
+        self.paths, self.name, self.segmenter, self.in_order = list(paths), name, segmenter, in_order
+        self.thumbs_left = list(thumbs_left) if thumbs_left is not None else [None] * len(self.paths)
+
+    def __len__(self) -> int:
+        """Return the number of photographs."""
+        return len(self.paths)
+
+    def target(self, index: int, size: int) -> Target:
+        """See `Feed`.
+
+        Raises:
+            ValueError: if the file cannot be used, or there is no hand in it; `usable_target` takes the next.
+        """
+        try:
+            image = read_photograph(self.paths[index], ENOUGH)
+        except BadImage as error:
+            raise ValueError(f"{self.paths[index]}: {error}") from None
+        try:
+            return framed_target(image, self.segmenter, size, self.thumbs_left[index])
+        except ValueError as error:
+            raise ValueError(f"{self.paths[index]}: {error}") from None
+
+
+class Film:
+    """A film, a numbered sequence of pictures (``hand_%04d.png``) or a camera (a number), by OpenCV.
+
+    Args:
+        source: path or number of the camera.
+        segmenter: finds the hand.
+
+    Raises:
+        UserError: if it cannot be opened.
+    """
+
+    in_order = True
+
+    def __init__(self, source: str, segmenter: Segmenter = "robust") -> None:
+        self.source, self.segmenter, self.name = source, segmenter, Path(source).stem or "camera"
+        self.is_camera = source.isdecimal()
+        self.capture = cv2.VideoCapture(int(source) if self.is_camera else source)
+        if not self.capture.isOpened():
+            where = f"camera {source} is absent or in use" if self.is_camera else f"cannot be opened: {source}"
+            raise UserError(f"the feed's {where}" if self.is_camera else f"the feed {where}")
+        self.next_index = 0
+        self.thumb_left: bool | None = None
+
+    def __len__(self) -> int:
+        """Return the number of pictures, 0 for a camera."""
+        return 0 if self.is_camera else max(0, int(self.capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+
+    def target(self, index: int, size: int) -> Target:
+        """See `Feed`; pictures in between are skipped, and a film that is asked for an earlier one begins anew.
+
+        The side of the thumb is settled by the first picture: a hand does not change sides in a film.
+        """
+        if index < self.next_index and not self.is_camera:
+            self.capture.release()
+            self.capture = cv2.VideoCapture(self.source)
+            self.next_index = 0
+        picture: Any = None
+        while self.next_index <= index:
+            good, picture = self.capture.read()
+            if not good:
+                raise IndexError(index)
+            self.next_index += 1
+            if self.is_camera:
+                self.next_index = index + 1
+        image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+        if self.thumb_left is None:
+            self.thumb_left = thumb_is_left(image, self.segmenter)
+        return framed_target(image, self.segmenter, size, self.thumb_left)
+
+
+def open_feed(
+    feed: str, split: str = "train", segmenter: Segmenter = "robust", simulator: Any | None = None, count: int = 0
+) -> Feed:
+    """What a name or a path means.
+
+    Args:
+        feed: ``rendered``, ``synthetic``, ``hands11k`` or ``sign_digits`` (folders under ``HANDGEN_DATA``), a folder of
+            pictures, a film, a numbered sequence such as ``hand_%04d.png``, or the number of a camera.
+        split: ``train``, ``val``, ``test``, or ``all`` for folders.
+        segmenter: finds hands in pictures.
+        simulator: renders ``rendered``.
+        count: of ``rendered`` and ``synthetic``; 0 takes their own.
+
+    Raises:
+        UserError: if there is no such feed, or it is empty.
+    """
+    if segmenter not in SEGMENTERS:
+        raise UserError(f"unknown segmenter {segmenter!r}: choose from {', '.join(SEGMENTERS)}")
+    if feed == "rendered":
+        return RenderedPoses(simulator, split, **({"count": count} if count else {}))
+    if feed == "synthetic":
+        return DrawnHands(split, segmenter=segmenter, **({"count": count} if count else {}))
+    if feed == "hands11k":
+        return _hands11k(split, segmenter)
+    if feed.isdecimal() or "%" in feed or Path(feed).suffix.lower() in FILMS:
+        if not feed.isdecimal() and "%" not in feed and not Path(feed).is_file():
+            raise UserError(f"no such feed: {feed}")
+        return Film(feed, segmenter)
+    folder = Path(feed) if Path(feed).is_dir() else data_root() / feed
+    if not folder.is_dir():
+        raise UserError(
+            f"no such feed: {feed!r} is neither rendered, synthetic, a folder, a film (or hand_%04d.png) nor a camera"
+        )
+    photographs = [photo for photo in list_folder(folder) if split in ("all", photo.split)]
+    if not photographs:
+        raise UserError(f"the feed {feed} has no picture in its split {split!r}: add some, or use split=all")
+    return Photographs([photo.path for photo in photographs], folder.name, segmenter=segmenter)
+
+
+def _hands11k(split: str, segmenter: Segmenter) -> Photographs:
+    """The 11k Hands photographs of one split, without jewellery."""
+    photographs = list_hands11k(data_root() / "hands11k", {"accessories": False})
+    chosen = [photo for photo in photographs if split in ("all", photo.split)]
+    # Fingers up, the back of a right hand has its thumb on the left, and so has the palm of a left one.
+    sides = [(photo.columns["side"] == "right") == (photo.columns["view"] == "dorsal") for photo in chosen]
+    return Photographs([photo.path for photo in chosen], "hands11k", sides, segmenter)
+
+
+def framed_target(image: Image, segmenter: Segmenter, size: int, thumb_left: bool | None) -> Target:
+    """Find a hand, frame it, and put its thumb on the left.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        segmenter: finds the hand.
+        size: height and width of the target in pixels.
+        thumb_left: whether the thumb is on the left; None finds out.
+
+    Raises:
+        ValueError: if there is no hand.
+    """
+    small, mask = segment(image, segmenter)
+    if mask.mean() < SMALLEST_HAND:
+        raise ValueError("no hand stands out from the background")
+    picture, framed = frame(small, mask, size)
+    if thumb_left if thumb_left is not None else looks_left(framed):
+        return Target(picture, framed)
+    small, mask = np.ascontiguousarray(small[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
+    return Target(*frame(small, mask, size))
+
+
+def thumb_is_left(image: Image, segmenter: Segmenter) -> bool:
+    """Whether the thumb of a hand in a picture is on the left, as far as its silhouette tells."""
+    small, mask = segment(image, segmenter)
+    return not mask.any() or looks_left(frame(small, mask, 28)[1])
+
+
+@lru_cache(maxsize=1)
+def _known_poses() -> NDArray[np.float32]:
+    """Masks (P, 784) of random poses, -1 outside and 1 inside."""
+    joints = random_joints(POSES, torch.Generator().manual_seed(0))
+    joints[:, :2] *= THUMB_SHARE
+    masks = draw_masks(as_tensors(FITTED), joints, 28)
+    return masks.view(POSES, -1).numpy().astype(np.float32) / 127.5 - 1.0
+
+
+def looks_left(mask: Mask) -> bool:
+    """Whether a framed silhouette is nearer to a pose of the arm, whose thumb is on the left, than its mirror image."""
+    small = cv2.resize(mask.astype(np.float32), (28, 28), interpolation=cv2.INTER_AREA) * 2.0 - 1.0
+    both = np.stack([small.ravel(), small[:, ::-1].ravel()])
+    likeness = (both @ _known_poses().T).max(1)
+    return bool(likeness[0] >= likeness[1])
+
+
+def usable_target(feed: Feed, index: int, size: int) -> Target:
+    """A target of a feed in any order, or the next one that can be used.
+
+    Raises:
+        UserError: if a whole round shows no hand.
+    """
+    reason = ""
+    for offset in range(len(feed)):
+        try:
+            return feed.target((index + offset) % len(feed), size)
+        except ValueError as error:
+            reason = str(error)
+    raise UserError(f"the feed {feed.name} shows no hand: {reason}" if reason else f"the feed {feed.name} is empty")

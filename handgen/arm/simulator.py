@@ -1,0 +1,185 @@
+"""The arm in PyBullet: position control, and one render for picture and mask."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from handgen.arm.body import CAMERA_DISTANCE, CAMERA_HEIGHT, FIELD_OF_VIEW, FITTED, HIGH, JOINTS, LOW, Body, mirrored
+from handgen.arm.drawing import draw_mask
+from handgen.arm.geometry import as_tensors, pose, project
+from handgen.arm.urdf import write_urdf
+from handgen.errors import UserError
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+NEAR, FAR = 0.5, 6.0
+FORCE = 500.0
+"""Newton metres: the published 0.5 for wrist and elbow cannot hold the hand against gravity."""
+GAIN = 0.6
+"""Share of an angle's error that one step of the simulation removes; eight steps leave less than a thousandth."""
+
+
+class ArmSimulator:
+    """An arm in a PyBullet world of its own; several may live in one process.
+
+    Args:
+        body: the arm's measures; the thumb is on the left.
+        mirror: put it on the right.
+        gui: show a window.
+        urdf: file of another arm with the same joints.
+
+    Raises:
+        UserError: if PyBullet is absent, no window can be opened, or the URDF is broken or lacks joints.
+    """
+
+    def __init__(self, body: Body = FITTED, mirror: bool = False, gui: bool = False, urdf: str | None = None) -> None:
+        self.bullet = import_bullet()
+        self.measured = as_tensors(mirrored(body) if mirror else body)
+        self.drawable = urdf is None
+        self.client = self._connect(gui)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(urdf) if urdf is not None else write_urdf(mirrored(body) if mirror else body, Path(folder))
+            self.arm = self._load(path)
+        self.joints_by_name = self._joints()
+        self.order = [self.joints_by_name[name] for name in JOINTS]
+        self.bullet.setGravity(0.0, 0.0, -9.81, physicsClientId=self.client)
+        eye, target = (0.0, -CAMERA_DISTANCE, CAMERA_HEIGHT), (0.0, 0.0, CAMERA_HEIGHT)
+        self.view = self.bullet.computeViewMatrix(eye, target, (0.0, 0.0, 1.0))
+        self._projections: dict[int, list[float]] = {}
+
+    def _connect(self, gui: bool) -> int:
+        """Open a world.
+
+        Raises:
+            UserError: if a window is asked for and there is no display.
+        """
+        import os
+
+        if gui and os.name == "posix" and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+            raise UserError("render_mode=human needs a display, and there is none: leave it out, or set DISPLAY")
+        client: int = self.bullet.connect(self.bullet.GUI if gui else self.bullet.DIRECT)
+        if client < 0:
+            raise UserError("PyBullet could not open a world" + (": is there a display?" if gui else ""))
+        return client
+
+    def _load(self, path: Path) -> int:
+        """Load the arm, fixed to the world.
+
+        Raises:
+            UserError: if PyBullet cannot read it.
+        """
+        if not path.is_file():
+            raise UserError(f"no such URDF: {path}")
+        try:
+            arm: int = self.bullet.loadURDF(str(path), useFixedBase=True, physicsClientId=self.client)
+        except self.bullet.error as error:
+            raise UserError(f"PyBullet cannot load {path}: {error}") from None
+        return arm
+
+    def _joints(self) -> dict[str, int]:
+        """Joint name to number.
+
+        Raises:
+            UserError: if one of the twelve is absent.
+        """
+        count = self.bullet.getNumJoints(self.arm, physicsClientId=self.client)
+        named = [self.bullet.getJointInfo(self.arm, i, physicsClientId=self.client)[1].decode() for i in range(count)]
+        missing = [name for name in JOINTS if name not in named]
+        if missing:
+            raise UserError(f"the URDF has no joint {missing[0]}: an arm needs {', '.join(JOINTS)}")
+        return {name: named.index(name) for name in JOINTS}
+
+    def place(self, joints: NDArray[np.floating[Any]]) -> None:
+        """Put the arm at rest at angles (12,) in radians, at once."""
+        for number, angle in zip(self.order, joints, strict=True):
+            self.bullet.resetJointState(self.arm, number, float(angle), physicsClientId=self.client)
+
+    def move(self, targets: NDArray[np.floating[Any]], substeps: int) -> None:
+        """Drive the joints towards angles (12,) in radians.
+
+        Args:
+            targets: clipped to the joints' ranges.
+            substeps: steps of the simulation, 1/240 s each.
+        """
+        self.bullet.setJointMotorControlArray(
+            self.arm,
+            self.order,
+            self.bullet.POSITION_CONTROL,
+            targetPositions=np.clip(targets, LOW, HIGH).tolist(),
+            forces=[FORCE] * len(self.order),
+            positionGains=[GAIN] * len(self.order),
+            physicsClientId=self.client,
+        )
+        for _ in range(substeps):
+            self.bullet.stepSimulation(physicsClientId=self.client)
+
+    def joints(self) -> NDArray[np.float64]:
+        """Angles (12,) in radians."""
+        states = self.bullet.getJointStates(self.arm, self.order, physicsClientId=self.client)
+        return np.array([state[0] for state in states])
+
+    def projection(self, size: int) -> list[float]:
+        """The camera's projection: TinyRenderer's pixels lie half a pixel up and to the right, which is taken back."""
+        if size not in self._projections:
+            matrix = list(self.bullet.computeProjectionMatrixFOV(math.degrees(FIELD_OF_VIEW), 1.0, NEAR, FAR))
+            matrix[8] += 1.0 / size
+            matrix[9] += 1.0 / size
+            self._projections[size] = matrix
+        return self._projections[size]
+
+    def camera(self, size: int) -> tuple[Image, Mask]:
+        """What the camera sees: picture uint8 (size, size, 3) and where the arm is, bool (size, size)."""
+        _, _, pixels, _, ids = self.bullet.getCameraImage(
+            size,
+            size,
+            self.view,
+            self.projection(size),
+            shadow=0,
+            lightDirection=(1.0, -3.0, 3.0),
+            renderer=self.bullet.ER_TINY_RENDERER,
+            flags=0,
+            physicsClientId=self.client,
+        )
+        picture = np.asarray(pixels, np.uint8).reshape(size, size, 4)[:, :, :3]
+        return np.ascontiguousarray(picture), np.asarray(ids).reshape(size, size) == self.arm
+
+    def mask(self, size: int) -> Mask:
+        """Where the arm is, bool (size, size), drawn from its joint angles in a tenth of a renderer's time.
+
+        Raises:
+            UserError: if the arm came from a file, whose shape is not known.
+        """
+        if not self.drawable:
+            raise UserError("masks of an arm from a URDF need renderer=bullet")
+        with torch.no_grad():
+            joints = torch.from_numpy(self.joints()).float()[None]
+            return draw_mask(project(pose(self.measured, joints)), size)
+
+    def close(self) -> None:
+        """Close the world."""
+        if self.client >= 0:
+            self.bullet.disconnect(physicsClientId=self.client)
+            self.client = -1
+
+
+def import_bullet() -> Any:
+    """PyBullet.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    try:
+        import pybullet
+    except ImportError:
+        raise UserError(
+            "the arm needs PyBullet, which has wheels for Python 3.11 alone: make setup with Python 3.11"
+        ) from None
+    return pybullet
