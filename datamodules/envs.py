@@ -194,6 +194,8 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     except ImportError as error:
         raise UserError("environments need gymnasium: pip install -c constraints.txt -e '.[rl]'") from error
     if env_id.startswith("handgen/"):
+        import handgen.arm
+        import handgen.painter
         import handgen.pixels  # noqa: F401  # registers them
     try:
         env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, **kwargs)

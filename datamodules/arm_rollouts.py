@@ -1,0 +1,182 @@
+"""Experience of the arm: poses and silhouettes to imitate first, then decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgen.arm.body import FITTED, JOINTS
+from handgen.arm.drawing import draw_masks
+from handgen.arm.feeds import open_feed
+from handgen.arm.geometry import as_tensors, random_joints
+from handgen.datamodules.arm_replay import ArmReplay, NewestTransitions
+from handgen.datamodules.envs import Envs, GymEnvs
+from handgen.datamodules.evaluation_episodes import EvaluationEpisodes
+from handgen.datamodules.framed_hands import open_framed
+from handgen.datamodules.replay import ReplayDataModule
+from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
+from handgen.errors import UserError, check_ranges
+from handgen.paths import cache_root
+
+AT_REST = 0.3
+"""Share of the warm start's arms that are at rest, as at the start of an episode; the others are anywhere."""
+
+
+class ArmRollouts(ReplayDataModule):
+    """``handgen/ArmImitation-v0``, a replay with hindsight, and before it a warm start; resuming is exact.
+
+    The first ``imitation_updates`` batches are for imitation: ``obs`` uint8 (B, 1, H, 2 H), ``mask`` uint8 (B, H, H)
+    and ``joints`` (B, 12) in radians. Half of the targets are poses of the arm, drawn anew all the time, whose joints
+    are known; half are silhouettes of training hands of the feeds, whose joints are not (NaN).
+
+    Args:
+        feeds: what to imitate: `handgen.arm.feeds.open_feed`.
+        imitation_updates: updates of the warm start.
+        imitation_batch_size: targets of each.
+        poses: poses of the arm kept at hand for the warm start; some of them are replaced at every update.
+        drawn_hands: hands of ``synthetic`` in the warm start.
+        hindsight: share of the transitions drawn whose target is the pose they reached.
+        newest_only: learn from each transition once, when it happens, instead of from a replay.
+        kwargs: those of `ReplayDataModule`; ``env_kwargs`` those of the environment.
+    """
+
+    def __init__(
+        self,
+        feeds: Sequence[str] = ("rendered", "synthetic"),
+        imitation_updates: int = 0,
+        imitation_batch_size: int = 128,
+        poses: int = 16_384,
+        drawn_hands: int = 1_000,
+        hindsight: float = 0.25,
+        newest_only: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(env_id="handgen/ArmImitation-v0", **kwargs)
+        check_ranges(
+            imitation_updates=(imitation_updates, imitation_updates >= 0, "not be negative"),
+            imitation_batch_size=(imitation_batch_size, imitation_batch_size >= 2, "be at least 2"),
+            poses=(poses, poses >= imitation_batch_size, "be at least imitation_batch_size"),
+            hindsight=(hindsight, 0.0 <= hindsight < 1.0, "lie in [0, 1)"),
+            n_step=(self.n_step, self.n_step == 1, "be 1: hindsight knows the reward of one step"),
+        )
+        if imitation_updates and self.env_kwargs.get("observe") != "masks":
+            raise UserError("the warm start knows silhouettes alone: env_kwargs.observe=masks, or imitation_updates=0")
+        self.feeds = list(feeds)
+        self.env_kwargs = {**self.env_kwargs, "feed": self.feeds}
+        self.dataset = "+".join(self.feeds)
+        self.imitation_updates, self.imitation_batch_size = imitation_updates, imitation_batch_size
+        self.poses, self.drawn_hands = poses, drawn_hands
+        self.hindsight, self.newest_only = hindsight, newest_only
+        self.imitations = 0
+        self.size = int(self.env_kwargs.get("size", 56))
+        self._hands: Tensor | None = None
+        self._joints: Tensor | None = None
+
+    # Worlds.
+
+    def make_replay(self, envs: Envs) -> ReplayBuffer:
+        """An empty replay of what this environment shows."""
+        if self.newest_only:
+            return NewestTransitions(envs.num_envs, envs.obs_shape, envs.action_dim, torch.uint8)
+        scale = float(self.env_kwargs.get("reward_scale", 1.0))
+        best = 0.0 if self.env_kwargs.get("reward", "pixels") == "pixels" else scale
+        return ArmReplay(
+            self.replay_capacity_transitions, envs.num_envs, envs.obs_shape, envs.action_dim, self.hindsight, best
+        )
+
+    def val_dataloader(self) -> EvaluationEpisodes:
+        """Episodes with targets of the split ``val``."""
+        if self._validation is None:
+            self._validation = self._split_episodes("val", self.eval_seed, self.eval_episodes)
+        return self._validation
+
+    def test_dataloader(self) -> EvaluationEpisodes:
+        """Episodes with targets of the split ``test``."""
+        return self._split_episodes("test", self.eval_seed + 10_000, self.test_episodes)
+
+    def _split_episodes(self, split: str, first: int, episodes: int) -> EvaluationEpisodes:
+        """One episode for each seed, one after the other's world: all live in one process."""
+        seeds = self.seeds(first, episodes)
+        kwargs = {**self.env_kwargs, "split": split}
+        return EvaluationEpisodes(
+            lambda: GymEnvs(self.env_id, len(seeds), self.action_repeat, kwargs), lambda: self.agent, seeds
+        )
+
+    # The warm start.
+
+    def next_batch(self) -> Batch:
+        """A batch to imitate, or one of transitions."""
+        if self.imitations < self.imitation_updates:
+            self.imitations += 1
+            return self._imitation()
+        return super().next_batch()
+
+    def _imitation(self) -> Batch:
+        """Targets with arms beside them."""
+        count, half = self.imitation_batch_size, self.imitation_batch_size // 2
+        joints, masks = self._pool()
+        self._renew(joints, masks, half // 2)
+        rows = self._draw(len(joints), half)
+        targets, truth = [masks[rows]], [joints[rows]]
+        hands = self.hands()
+        if len(hands):
+            targets.append(hands[self._draw(len(hands), count - half)])
+            truth.append(torch.full((count - half, len(JOINTS)), float("nan")))
+        target = torch.cat(targets)
+        arms = masks[self._draw(len(masks), len(target))]
+        resting = torch.rand(len(target), generator=self.generator) < AT_REST
+        arms = torch.where(resting[:, None, None], self._rest, arms)
+        obs = torch.cat([target, arms], dim=-1)[:, None]
+        return {"obs": obs, "mask": target, "joints": torch.cat(truth), "env_steps": self.env_steps}
+
+    def _draw(self, below: int, count: int) -> Tensor:
+        """Numbers of rows."""
+        return torch.randint(below, (count,), generator=self.generator)
+
+    def _pool(self) -> tuple[Tensor, Tensor]:
+        """Poses (P, 12) and their masks (P, H, H), made when they are first asked for."""
+        if self._joints is None:
+            self._put_pool(random_joints(self.poses, self.generator))
+        assert self._joints is not None
+        return self._joints, self._masks
+
+    def _put_pool(self, joints: Tensor) -> None:
+        """Draw a pool of poses."""
+        measured = as_tensors(FITTED)
+        self._joints, self._masks = joints, draw_masks(measured, joints, self.size)
+        self._rest = draw_masks(measured, torch.zeros(1, len(JOINTS)), self.size)
+
+    def _renew(self, joints: Tensor, masks: Tensor, count: int) -> None:
+        """Replace some poses."""
+        rows = self._draw(len(joints), count)
+        joints[rows] = random_joints(count, self.generator)
+        masks[rows] = draw_masks(as_tensors(FITTED), joints[rows], self.size)
+
+    def hands(self) -> Tensor:
+        """Silhouettes uint8 (N, H, H) of the training hands of all feeds but the arm's own poses."""
+        if self._hands is None:
+            segmenter = self.env_kwargs.get("segmenter", "robust")
+            masks = []
+            for name in self.feeds:
+                if name != "rendered":
+                    feed = open_feed(name, "train", segmenter, count=self.drawn_hands if name == "synthetic" else 0)
+                    masks.append(open_framed(cache_root(), feed, "train", self.size, segmenter))
+            self._hands = torch.cat(masks) if masks else torch.empty(0, self.size, self.size, dtype=torch.uint8)
+        return self._hands
+
+    # Resuming.
+
+    def own_state(self) -> dict[str, Any]:
+        """What `ReplayDataModule` saves, and how far the warm start is."""
+        joints = self._joints if self.imitations < self.imitation_updates else None
+        return {**super().own_state(), "imitations": self.imitations, "joints": joints}
+
+    def load_own_state(self, own: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        super().load_own_state(own)
+        self.imitations = own["imitations"]
+        if own["joints"] is not None:
+            self._put_pool(own["joints"].clone())

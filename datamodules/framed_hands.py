@@ -1,0 +1,76 @@
+"""Silhouettes of a feed's hands in a memory map, framed as the arm sees itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handgen.arm.feeds import Feed, Photographs, Target
+from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.errors import UserError
+
+FRAMING_VERSION = 1
+"""Raise it when a pixel changes: it is part of the memory map's name."""
+CHUNK = 64
+
+
+def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: str) -> Tensor:
+    """Masks of all hands of a feed, made now where that has not been done.
+
+    Args:
+        cache_dir: folder of the memory maps.
+        feed: any number of hands, but not a film.
+        split: of the feed.
+        size: height and width.
+        segmenter: that finds the hands.
+
+    Returns:
+        uint8 (N, size, size), 0 or 255; pictures that show no hand are left out.
+
+    Raises:
+        UserError: if none does.
+    """
+    files = [(str(path), path.stat().st_mtime_ns if path.exists() else 0) for path in getattr(feed, "paths", ())]
+    settings = {"feed": feed.name, "split": split, "count": len(feed), "size": size, "segmenter": segmenter}
+    folder = cache_dir / f"framed-{feed.name}-{size}-{cache_key({**settings, 'v': FRAMING_VERSION, 'files': files})}"
+    cache = open_cache(folder)
+    if cache is None:
+        chunks = [range(start, min(start + CHUNK, len(feed))) for start in range(0, len(feed), CHUNK)]
+
+        def produce(missing: list[range]) -> Iterator[Chunk]:
+            workers = os.cpu_count() if isinstance(feed, Photographs) else 1  # the renderer has threads of its own
+            with ThreadPoolExecutor(workers) as pool:
+                for chunk in missing:
+                    yield _chunk(list(pool.map(lambda row: _attempt(feed, row, size), chunk)), size)
+
+        title = f"framing {feed.name} at {size}x{size}"
+        cache = build_cache(folder, (len(feed), 1, size, size), chunks, produce, _usable, title)
+    if len(cache.images) == 0:
+        raise UserError(f"the feed {feed.name} shows no hand in its split {split!r}")
+    return cache.images[:, 0]
+
+
+def _attempt(feed: Feed, row: int, size: int) -> Target | None:
+    try:
+        return feed.target(row, size)
+    except ValueError:
+        return None
+
+
+def _chunk(targets: list[Target | None], size: int) -> Chunk:
+    blank = np.zeros((size, size), bool)
+    masks = [blank if target is None else target.mask for target in targets]
+    images = torch.from_numpy(np.stack(masks)[:, None].astype(np.uint8) * np.uint8(255))
+    return images, {"usable": [target is not None for target in targets]}
+
+
+def _usable(images: Tensor, columns: Columns) -> ImageCache:
+    rows = [row for row, usable in enumerate(columns["usable"]) if usable]
+    kept = images if len(rows) == len(images) else images[rows]
+    return ImageCache(kept, {}, {"all": (0, len(rows))})

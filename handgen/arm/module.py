@@ -1,0 +1,124 @@
+"""SAC that drives the arm, after a warm start by imitation, as a LightningModule."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from handgen.arm.body import FITTED, JOINTS
+from handgen.arm.geometry import as_tensors, joints_of, soft_silhouette
+from handgen.arm.losses import joint_loss, silhouette_loss
+from handgen.arm.networks import ImitationEncoder, SideBySide
+from handgen.sac import SAC
+
+Batch = dict[str, Any]
+CHANNELS = {"masks": 1, "pictures": 3}
+SILHOUETTE_SIZE = 28
+SOFTNESS = 0.03
+"""Width of a silhouette's edge in halves of the picture: four fifths of a pixel of 56."""
+
+
+class ArmSAC(SAC):
+    """SAC for ``handgen/ArmImitation-v0``: the target beside the arm in, twelve joint angles out.
+
+    Haarnoja et al. 2018 (arXiv:1812.05905) with a layer-normalised CNN, as in the second script of *Hand Imitation*
+    (2020). Three things are added, each of which docs/arm.md measures:
+
+    1. **Warm start.** The actor first learns poses by itself: angles of random poses of the arm, whose pictures cost
+       nothing, and silhouettes of training hands, through the arm's differentiable geometry::
+
+           w_j E[|q - q*|^2]  +  w_s E[(s(q) - m)^2]            q = the actor's mean, s its silhouette, m the target
+
+    2. **Hindsight.** A pose just reached is a target with a known best reward (data module).
+    3. Actor and critics have an encoder each, so that the critics' learning leaves the actor's poses alone.
+
+    Two kinds of batches come from :class:`handgen.datamodules.arm_rollouts.ArmRollouts`: for the warm start, ``obs``
+    uint8 (B, C, H, 2 H), ``mask`` uint8 (B, H, H) and ``joints`` (B, 12), NaN where unknown; then those of
+    :class:`handgen.sac.SAC`.
+
+    Args:
+        observe: ``masks`` or ``pictures``, as the environment.
+        size: height and width H of a picture.
+        feature_dim: features of the encoders.
+        joint_weight: w_j.
+        silhouette_weight: w_s.
+        imitation_lr: largest learning rate of the actor in the warm start; it falls to ``actor_lr``.
+        kwargs: those of :class:`handgen.sac.SAC`.
+    """
+
+    def __init__(
+        self,
+        observe: Literal["masks", "pictures"] = "masks",
+        size: int = 56,
+        feature_dim: int = 256,
+        joint_weight: float = 1.0,
+        silhouette_weight: float = 20.0,
+        imitation_lr: float = 1e-3,
+        **kwargs: Any,
+    ) -> None:
+        seen = SideBySide(CHANNELS[observe])
+
+        def trunk() -> nn.Module:
+            return ImitationEncoder(seen.feature_dim, size, feature_dim)
+
+        super().__init__(obs_dim=0, action_dim=len(JOINTS), encoder=seen, trunk=trunk, **kwargs)
+        self.save_hyperparameters(ignore=["encoder", "trunk"])
+        for name in ("obs_dim", "action_dim"):
+            self.hparams.pop(name)  # no arguments here: load_from_checkpoint would pass them on
+        self.measured = as_tensors(FITTED)
+        self.imitator = copy.deepcopy(self.actor).requires_grad_(False)
+        self.register_buffer("rewarded", torch.zeros((), dtype=torch.bool))
+
+    rewarded: Tensor
+
+    def imitate(self, obs: Tensor) -> Tensor:
+        """Actions (N, 12) of the actor as it was before it was rewarded."""
+        actor = self.imitator if bool(self.rewarded) else self.actor
+        with torch.no_grad():
+            return actor.act(self.online.encoder(obs), deterministic=True)
+
+    # Training.
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One update of the warm start, or one of SAC."""
+        if "joints" not in batch:
+            if not self.rewarded:
+                self.imitator.load_state_dict(self.actor.state_dict())
+                self.rewarded.fill_(True)
+            return super().training_step(batch, batch_idx)
+        terms = self.imitation_losses(batch)
+        if self.logs_now:
+            self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
+        h = self.hparams
+        loss: Tensor = h["joint_weight"] * terms["joints"] + h["silhouette_weight"] * terms["silhouette"]
+        return loss
+
+    def imitation_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the warm start; only the actor has a gradient."""
+        mean, _ = self.actor(self.online.encoder(batch["obs"]))
+        joints = joints_of(torch.tanh(mean))
+        measured = {name: value.to(joints.device) for name, value in self.measured.items()}
+        soft = soft_silhouette(measured, joints, SILHOUETTE_SIZE, SOFTNESS)
+        return {
+            "joints": joint_loss(joints, batch["joints"]),
+            "silhouette": silhouette_loss(soft, batch["mask"]),
+        }
+
+    def configure_optimizers(self) -> Any:
+        """One Adam; the actor's rate falls during the warm start, as a cosine, to that of SAC."""
+        optimiser = torch.optim.Adam(self.parameter_groups(), fused=True)
+        updates = self.trainer.datamodule.imitation_updates  # type: ignore[attr-defined]
+        largest = float(self.hparams["imitation_lr"] / (self.hparams["actor_lr"] or self.hparams["lr"]))
+
+        def actor(step: int) -> float:
+            if step >= updates:
+                return 1.0
+            return 1.0 + (largest - 1.0) * 0.5 * (1.0 + math.cos(math.pi * step / updates))
+
+        rates = [actor if group["name"] == "actor" else lambda step: 1.0 for group in optimiser.param_groups]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rates)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
