@@ -33,6 +33,7 @@ class ArmEvaluation(Callback):
         during: targets of each after an epoch.
         count: targets of each at the end.
         every_n_epochs: epochs between two looks.
+        decisions: of an episode, the same for all methods.
         shown: imitations on a sheet.
     """
 
@@ -42,10 +43,12 @@ class ArmEvaluation(Callback):
         during: int = 40,
         count: int = 300,
         every_n_epochs: int = 2,
+        decisions: int = 3,
         shown: int = 24,
     ) -> None:
         self.feeds = feeds or ["rendered", "synthetic", "hands11k", "sign_digits"]
-        self.during, self.count, self.every_n_epochs, self.shown = during, count, every_n_epochs, shown
+        self.during, self.count, self.every_n_epochs = during, count, every_n_epochs
+        self.decisions, self.shown = decisions, shown
         self.measurements: list[Measurement] = []
         self.points: list[dict[str, Any]] = []
         self._envs: dict[tuple[str, str], ArmImitation | None] = {}
@@ -94,7 +97,9 @@ class ArmEvaluation(Callback):
             settings = trainer.datamodule.env_kwargs  # type: ignore[attr-defined]
             kept = {key: value for key, value in settings.items() if key not in ("feed", "renderer", "render_mode")}
             try:
-                self._envs[name, split] = ArmImitation(**{**kept, "feed": name, "split": split})
+                self._envs[name, split] = ArmImitation(
+                    **{**kept, "feed": name, "split": split, "episode_decisions": self.decisions}
+                )
             except UserError:
                 if name in trainer.datamodule.feeds or name in ("rendered", "synthetic"):  # type: ignore[attr-defined]
                     raise

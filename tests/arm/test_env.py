@@ -1,0 +1,160 @@
+"""``handgen/ArmImitation-v0``: Gymnasium's contract, the published reward, and one line for whatever is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from hand_pictures import write_hands
+
+from handgen.arm.body import HIGH, LOW
+from handgen.arm.env import ArmImitation
+from handgen.errors import UserError
+
+
+def make(**kwargs: Any) -> ArmImitation:
+    return ArmImitation(**{"observe": "masks", "renderer": "drawn", "epsilon": 0, **kwargs})
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [{}, {"observe": "masks", "renderer": "drawn"}, {"observe": "dict", "action": "increments", "reward": "mix"}],
+)
+@pytest.mark.filterwarnings("ignore:.*symmetric and normalized space")
+@pytest.mark.filterwarnings("ignore:.*not have.*image")
+def test_gymnasium_s_own_check(kwargs: dict[str, Any]) -> None:
+    check_env(gymnasium.make("handgen/ArmImitation-v0", **kwargs).unwrapped, skip_render_check=True)
+
+
+def test_the_published_observation_target_beside_arm() -> None:
+    env = ArmImitation()
+    obs, _ = env.reset(seed=0)
+    assert obs.shape == (3, 56, 112) and obs.dtype == np.uint8
+    np.testing.assert_array_equal(obs[:, :, :56], np.moveaxis(env.target.picture, 2, 0))
+    np.testing.assert_array_equal(obs[:, :, 56:], np.moveaxis(env.simulator.camera(56)[0], 2, 0))
+
+
+@pytest.mark.parametrize("renderer", ["bullet", "drawn"])
+def test_the_published_reward_counts_pixels(renderer: str) -> None:
+    env = make(renderer=renderer, feed="synthetic")
+    env.reset(seed=1)
+    obs, reward, *_, info = env.step(np.zeros(12, np.float32))
+    target, arm = obs[0, :, :56] > 0, obs[0, :, 56:] > 0
+    assert reward == -float((target != arm).sum()) and info["mismatch"] == pytest.approx(-reward / 3136)
+    assert info["iou"] == pytest.approx((target & arm).sum() / (target | arm).sum())
+    assert "joint_error" not in info
+
+
+def test_the_other_rewards() -> None:
+    joints = np.full(12, 0.5, np.float32)
+    for reward in ("iou", "mix"):
+        env = make(reward=reward, reward_scale=2.0)
+        env.reset(seed=2)
+        before = env.joints
+        _, value, *_, info = env.step(joints)
+        cost = 0.02 * np.abs(info["joints"] - before).mean() if reward == "mix" else 0.0
+        assert value == pytest.approx(2.0 * (info["iou"] - cost))
+
+
+def test_the_true_pose_succeeds() -> None:
+    env = ArmImitation(episode_decisions=3)
+    env.reset(seed=3)
+    assert env.target.joints is not None
+    _, reward, terminated, truncated, info = env.step(env.target.joints.astype(np.float32))
+    assert terminated and not truncated and info["success"]
+    assert info["joint_error"] < 0.02 and info["iou"] > 0.97 and reward > -40
+
+
+def test_a_time_limit_truncates() -> None:
+    env = make(episode_decisions=2)
+    env.reset(seed=4)
+    ends = [env.step(np.zeros(12, np.float32))[2:4] for _ in range(2)]
+    assert ends == [(False, False), (False, True)]
+
+
+def test_increments_move_from_where_the_arm_is() -> None:
+    env = make(action="increments", episode_decisions=9)
+    env.reset(seed=5)
+    for _ in range(3):
+        *_, info = env.step(np.full(12, 0.2, np.float32))
+    np.testing.assert_allclose(info["joints"][:10], 0.6, atol=0.02)
+    for _ in range(5):
+        *_, info = env.step(np.full(12, -0.4, np.float32))
+    np.testing.assert_allclose(info["joints"], LOW, atol=0.02)
+    assert np.all(info["joints"] <= np.array(HIGH))
+
+
+def test_seeds_decide() -> None:
+    first, second = make(feed=["rendered", "synthetic"]), make(feed=["rendered", "synthetic"])
+    shown = []
+    for env in (first, second):
+        env.reset(seed=6)
+        shown.append([(env.reset()[1]["dataset"], env.target_index) for _ in range(6)])
+    assert shown[0] == shown[1] and {name for name, _ in shown[0]} == {"rendered", "synthetic"}
+
+
+def test_a_target_can_be_asked_for() -> None:
+    env = make(feed="rendered", split="test")
+    masks = [env.reset(options={"index": 7})[0] for _ in range(2)]
+    np.testing.assert_array_equal(*masks)
+    assert env.target_index == 7
+
+
+def test_the_mirrored_arm_sees_the_mirror_image() -> None:
+    plain, mirrored = make(), make(mirror=True)
+    left, right = (env.reset(options={"index": 1})[0][0, :, :56] for env in (plain, mirrored))
+    np.testing.assert_array_equal(left, right[:, ::-1])
+    joints = np.array([0.2] * 10 + [0.0, 0.0], np.float32)
+    one, other = (env.step(joints)[0][0, :, 56:] > 0 for env in (plain, mirrored))
+    assert (one != other[:, ::-1]).mean() < 0.02
+
+
+def test_a_film_is_followed_and_its_end_is_told(tmp_path: Path) -> None:
+    write_hands(tmp_path, 2)
+    env = make(feed=str(tmp_path / "hand_%04d.png"))
+    assert [env.reset()[1]["target_index"] for _ in range(2)] == [0, 1]
+    with pytest.raises(UserError, match="has ended after 2 pictures"):
+        env.reset()
+
+
+def test_pictures_of_any_aspect_are_framed(tmp_path: Path) -> None:
+    write_hands(tmp_path, 1)
+    picture = cv2.imread(str(tmp_path / "hand_0000.png"))
+    wide = cv2.copyMakeBorder(picture, 0, 0, 90, 150, cv2.BORDER_REPLICATE)
+    cv2.imwrite(str(tmp_path / "hand_0000.png"), wide)
+    obs, _ = make(feed=str(tmp_path), split="all").reset(seed=0)
+    assert obs.shape == (1, 56, 112) and 0.1 < (obs[..., :56] > 0).mean() < 0.5
+
+
+def test_what_is_shown_to_people() -> None:
+    env = make(render_mode="rgb_array")
+    env.reset(seed=0)
+    picture = env.render()
+    assert picture is not None and picture.shape == (224, 672, 3)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"observe": "smells"}, "unknown observe 'smells'"),
+        ({"reward": "money"}, "unknown reward 'money'"),
+        ({"size": 8}, "size"),
+        ({"episode_decisions": 0}, "episode_decisions"),
+        ({"renderer": "drawn", "observe": "pictures"}, "renderer=drawn knows masks"),
+        ({"feed": []}, "the feed is empty"),
+        ({"feed": "nowhere"}, "no such feed"),
+    ],
+)
+def test_impossible_settings_are_named(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ArmImitation(**kwargs)
+
+
+def test_an_action_that_is_no_number_is_refused() -> None:
+    env = make()
+    env.reset(seed=0)
+    with pytest.raises(UserError, match="finite"):
+        env.step(np.full(12, np.nan, np.float32))

@@ -1,0 +1,55 @@
+"""Losses of imitation and of the actor-critic, on numbers worked by hand."""
+
+import math
+
+import pytest
+import torch
+
+from handgen.arm.actor_critic import policy_gradient_loss, td_error
+from handgen.arm.losses import intersection_over_union, joint_loss, mismatch, silhouette_loss
+
+NAN = float("nan")
+
+
+def test_joints_count_where_they_are_known() -> None:
+    joints = torch.zeros(3, 12)
+    truth = torch.stack([torch.full((12,), 0.5), torch.full((12,), NAN), torch.zeros(12)])
+    assert float(joint_loss(joints, truth)) == pytest.approx((0.25 + 0.0) / 2)
+    assert float(joint_loss(joints, torch.full((3, 12), NAN))) == 0.0
+
+
+def test_unknown_joints_give_no_gradient() -> None:
+    joints = torch.ones(2, 12, requires_grad=True)
+    joint_loss(joints, torch.stack([torch.zeros(12), torch.full((12,), NAN)])).backward()
+    assert joints.grad is not None
+    assert bool((joints.grad[0] != 0).all()) and bool((joints.grad[1] == 0).all())
+
+
+def test_silhouettes_are_compared_with_the_share_of_each_pixel() -> None:
+    mask = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    mask[0, :2, 0] = 255  # half of the first of four pixels
+    soft = torch.tensor([[[1.0, 0.0], [0.0, 0.5]]])
+    assert float(silhouette_loss(soft, mask)) == pytest.approx((0.5**2 + 0.5**2) / 4)
+
+
+def test_masks() -> None:
+    one = torch.tensor([[[1, 1], [0, 0]], [[0, 0], [0, 0]]], dtype=torch.bool)
+    other = torch.tensor([[[1, 0], [1, 0]], [[0, 0], [0, 0]]], dtype=torch.bool)
+    assert mismatch(one, other).tolist() == [0.5, 0.0]
+    assert intersection_over_union(one, other).tolist() == pytest.approx([1 / 3, 1.0])
+
+
+def test_the_td_error_stops_at_the_end() -> None:
+    reward, value, after = torch.tensor([1.0, 1.0]), torch.tensor([0.5, 0.5]), torch.tensor([2.0, 2.0])
+    ended = torch.tensor([False, True])
+    assert td_error(reward, value, after, ended, 0.9).tolist() == pytest.approx([1.0 + 1.8 - 0.5, 0.5])
+
+
+def test_the_policy_gradient_moves_towards_what_turned_out_better() -> None:
+    mean = torch.zeros(1, requires_grad=True)
+    log_prob = torch.distributions.Normal(mean, 1.0).log_prob(torch.tensor([1.0]))
+    delta = torch.tensor([2.0], requires_grad=True)
+    loss = policy_gradient_loss(log_prob, delta)
+    assert float(loss.detach()) == pytest.approx(2.0 * (0.5 + 0.5 * math.log(2 * math.pi)))
+    loss.backward()
+    assert float(mean.grad) == pytest.approx(-2.0) and delta.grad is None  # type: ignore[arg-type]

@@ -1,0 +1,128 @@
+"""The arm's methods: what each loss moves, when the warm start ends, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from handgen.arm.actor_critic import ArmActorCritic
+from handgen.arm.body import HIGH, LOW
+from handgen.arm.geometry import joints_of
+from handgen.arm.mobilenet import MobileNetV2
+from handgen.arm.module import ArmSAC
+from handgen.arm.networks import SideBySide
+from handgen.errors import UserError
+
+SIZE = 28
+
+
+def small(**kwargs: Any) -> ArmSAC:
+    torch.manual_seed(0)
+    return ArmSAC(size=SIZE, feature_dim=8, hidden_dims=(8,), log_std_bounds=(-5.0, 0.0), **kwargs)
+
+
+def pictures(count: int, channels: int = 1, size: int = SIZE) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (count, channels, size, 2 * size), generator=generator, dtype=torch.uint8)
+
+
+def imitation_batch(count: int = 4) -> dict[str, Tensor]:
+    obs = pictures(count)
+    joints = torch.full((count, 12), 0.3)
+    joints[count // 2 :] = float("nan")
+    return {"obs": obs, "mask": obs[:, 0, :, :SIZE], "joints": joints}
+
+
+def moved(module: torch.nn.Module, loss: Tensor) -> set[str]:
+    module.zero_grad()
+    loss.backward()
+    return {name for name, p in module.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)}
+
+
+def test_target_and_arm_meet_as_channels() -> None:
+    obs = pictures(2)
+    image = SideBySide(1)(obs)
+    assert image.shape == (2, 2, SIZE, SIZE)
+    torch.testing.assert_close(image[:, 0] + 0.5, obs[:, 0, :, :SIZE] / 255.0)
+    torch.testing.assert_close(image[:, 1] + 0.5, obs[:, 0, :, SIZE:] / 255.0)
+
+
+def test_the_warm_start_moves_the_actor_and_nothing_else() -> None:
+    module = small()
+    for name in ("joints", "silhouette"):
+        names = moved(module, module.imitation_losses(imitation_batch())[name])
+        assert any("trunk.convolutions" in parameter for parameter in names)
+        assert all(parameter.startswith("actor.") for parameter in names)
+
+
+def test_the_critics_loss_leaves_the_actor_s_encoder_alone() -> None:
+    module = small()
+    q = module.online.critics(module.online.trunk(module.online.encoder(pictures(4))), torch.zeros(4, 12))
+    assert all(name.startswith("online.") for name in moved(module, q.sum()))
+    shared = module.online.encoder(pictures(4))
+    losses = module_policy_losses(module, shared)
+    assert all(name.startswith(("actor.", "temperature.")) for name in moved(module, losses))
+
+
+def module_policy_losses(module: ArmSAC, shared: Tensor) -> Tensor:
+    action, log_prob = module.actor.sample(shared)
+    q = module.online.critics(module.online.trunk(shared).detach(), action, frozen=True)
+    return (0.1 * log_prob - q.amin(0)).mean()
+
+
+def test_actions_are_poses_within_the_joints_ranges() -> None:
+    module = small()
+    action = module.act(pictures(5))
+    joints = joints_of(action)
+    assert action.shape == (5, 12)
+    assert bool((joints >= torch.tensor(LOW)).all()) and bool((joints <= torch.tensor(HIGH)).all())
+    torch.testing.assert_close(module.act(pictures(5), deterministic=True), module.imitate(pictures(5)))
+
+
+def test_mobilenet_is_as_large_as_published() -> None:
+    network = MobileNetV2()
+    assert sum(p.numel() for p in network.parameters()) == 2_223_872
+    assert network(torch.rand(2, 3, 56, 112)).shape == (2, 1280)
+    assert "features.0.0.weight" in network.state_dict() and "features.18.0.weight" in network.state_dict()
+
+
+def test_weights_are_read_and_wrong_ones_named(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    weights = MobileNetV2().state_dict()
+    path = tmp_path / "mobilenet.pt"
+    torch.save({**weights, "classifier.1.bias": torch.zeros(1000)}, path)
+    loaded = MobileNetV2(str(path)).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in weights.items())
+    with pytest.raises(UserError, match="no weights file"):
+        MobileNetV2(str(tmp_path / "nowhere.pt"))
+    torch.save({"features.0.0.weight": torch.zeros(1)}, path)
+    with pytest.raises(UserError, match=r"features\.0\.0\.weight is absent or wrong"):
+        MobileNetV2(str(path))
+    torch.save({"x": test_mobilenet_is_as_large_as_published}, path)
+    with pytest.raises(UserError, match="cannot be loaded as plain weights"):
+        MobileNetV2(str(path))
+
+
+def test_each_head_of_the_actor_critic_learns_from_its_own_loss() -> None:
+    torch.manual_seed(0)
+    module = ArmActorCritic()
+    obs = pictures(2, 3, 32)
+    log_prob = module.policy(module.features(obs)).log_prob(torch.zeros(2, 12)).sum()
+    assert all(name.startswith("actor.") for name in moved(module, log_prob))
+    assert all(name.startswith("critic.") for name in moved(module, module.critic(module.features(obs)).sum()))
+    free = ArmActorCritic(freeze=False)
+    log_prob = free.policy(free.features(obs)).log_prob(torch.zeros(2, 12)).sum()
+    assert any(name.startswith("trunk.") for name in moved(free, log_prob))
+
+
+def test_the_actor_critic_s_joints_are_clipped() -> None:
+    torch.manual_seed(0)
+    action = ArmActorCritic().act(pictures(8, 3, 32))
+    assert float(action.abs().max()) <= 1.0 + 1e-6
+
+
+def test_impossible_settings_are_named() -> None:
+    with pytest.raises(UserError, match="reward_scale"):
+        ArmActorCritic(reward_scale=0.0)

@@ -1,0 +1,138 @@
+"""The arm's experience: hindsight, the newest transitions, and the warm start's batches."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from handgen.arm.geometry import as_tensors
+from handgen.datamodules.arm_replay import ArmReplay, NewestTransitions
+from handgen.datamodules.arm_rollouts import ArmRollouts
+from handgen.errors import UserError
+
+SIZE = 4
+
+
+def transition(number: int, envs: int = 1) -> dict[str, Tensor]:
+    """Target, arm before and arm after are constant pictures with values of their own."""
+
+    def picture(value: int) -> Tensor:
+        return torch.full((envs, 1, SIZE, SIZE), value, dtype=torch.uint8)
+
+    target, before, after = picture(number), picture(100 + number), picture(200 + number)
+    return {
+        "obs": torch.cat([target, before], -1),
+        "next_obs": torch.cat([target, after], -1),
+        "action": torch.full((envs, 12), float(number)),
+        "reward": torch.full((envs,), -float(number) - 1.0),
+        "terminated": torch.zeros(envs, dtype=torch.bool),
+        "truncated": torch.zeros(envs, dtype=torch.bool),
+    }
+
+
+def filled(hindsight: float) -> ArmReplay:
+    replay = ArmReplay(8, 1, (1, SIZE, 2 * SIZE), 12, hindsight, best_reward=5.0)
+    for number in range(6):
+        replay.add(transition(number))
+    return replay
+
+
+def test_what_is_stored_comes_back() -> None:
+    batch = filled(0.0).sample(64, torch.Generator().manual_seed(0))
+    number = batch["action"][:, 0]
+    for name, arm in (("obs", 100), ("next_obs", 200)):
+        assert torch.equal(batch[name][:, 0, 0, 0], number.to(torch.uint8))
+        assert torch.equal(batch[name][:, 0, 0, SIZE], (number + arm).to(torch.uint8))
+    assert torch.equal(batch["reward"][:, 0], -number - 1.0) and not bool(batch["terminated"].any())
+
+
+def test_in_hindsight_the_pose_reached_was_the_target() -> None:
+    batch = filled(0.5).sample(400, torch.Generator().manual_seed(0))
+    number = batch["action"][:, 0]
+    changed = batch["terminated"]
+    assert 0.4 < float(changed.float().mean()) < 0.6
+    for name in ("obs", "next_obs"):
+        assert torch.equal(batch[name][changed, 0, 0, 0], (number[changed] + 200).to(torch.uint8))
+        assert torch.equal(batch[name][~changed, 0, 0, 0], number[~changed].to(torch.uint8))
+    assert bool((batch["reward"][changed] == 5.0).all()) and bool((batch["reward"][~changed] < 0).all())
+    assert torch.equal(batch["obs"][:, 0, 0, SIZE], (number + 100).to(torch.uint8))  # the arm before stays
+
+
+def test_other_observations_are_refused() -> None:
+    with pytest.raises(UserError, match="side by side"):
+        ArmReplay(8, 1, (3, 8, 8), 12)
+
+
+def test_the_newest_transitions_are_those_of_the_last_step() -> None:
+    newest = NewestTransitions(2, (1, SIZE, 2 * SIZE), 12, torch.uint8)
+    for number in range(3):
+        newest.add(transition(number, envs=2))
+    batch = newest.sample(17, torch.Generator())
+    assert batch["action"][:, 0].tolist() == [2.0, 2.0] and batch["reward"].shape == (2, 1)
+
+
+def rollouts(**kwargs: Any) -> ArmRollouts:
+    settings = {"feeds": ["rendered", "synthetic"], "imitation_updates": 5, "imitation_batch_size": 8, "poses": 32}
+    source = ArmRollouts(
+        **{**settings, "drawn_hands": 6, "env_kwargs": {"observe": "masks", "renderer": "drawn", "size": 28}, **kwargs},
+        seed=0,
+        epoch_env_steps=10,
+        warmup_decisions=4,
+        replay_capacity_transitions=16,
+    )
+    source.setup("fit")
+    return source
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path))
+
+
+def test_half_of_the_warm_start_is_poses_and_half_hands() -> None:
+    source = rollouts()
+    batch = source.next_batch()
+    assert batch["obs"].shape == (8, 1, 28, 56) and batch["mask"].shape == (8, 28, 28)
+    assert torch.equal(batch["obs"][:, 0, :, :28], batch["mask"])
+    known = ~batch["joints"].isnan().any(1)
+    assert known.tolist() == [True] * 4 + [False] * 4
+    from handgen.arm.drawing import draw_masks
+
+    assert torch.equal(draw_masks(as_tensors_of_ours(), batch["joints"][:4], 28), batch["mask"][:4])
+    hands = {bytes(mask.numpy().tobytes()) for mask in source.hands()}
+    assert all(mask.numpy().tobytes() in hands for mask in batch["mask"][4:])
+
+
+def as_tensors_of_ours() -> dict[str, Tensor]:
+    from handgen.arm.body import FITTED
+
+    return as_tensors(FITTED)
+
+
+def test_poses_are_renewed() -> None:
+    source = rollouts()
+    source.next_batch()
+    before = source._pool()[0].clone()
+    source.next_batch()
+    changed = (source._pool()[0] != before).any(1)
+    assert 1 <= int(changed.sum()) <= 2
+
+
+def test_the_warm_start_goes_on_where_it_was_interrupted() -> None:
+    source = rollouts()
+    for _ in range(2):
+        source.next_batch()
+    saved = source.own_state()
+    wanted = [source.next_batch() for _ in range(2)]
+    again = rollouts()
+    again.load_own_state(saved)
+    for batch in wanted:
+        other = again.next_batch()
+        assert torch.equal(batch["obs"], other["obs"])
+        torch.testing.assert_close(batch["joints"], other["joints"], equal_nan=True)
+
+
+def test_a_warm_start_needs_masks() -> None:
+    with pytest.raises(UserError, match="silhouettes alone"):
+        rollouts(env_kwargs={"observe": "pictures"})
