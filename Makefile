@@ -14,6 +14,7 @@ PRESET ?=
 ARGS ?=
 WHAT ?=
 INPUT ?=
+FEED ?=
 COUNT ?=
 AGENTS ?=
 RUNS ?=
@@ -63,8 +64,9 @@ sample: setup  ## draw unselected samples from EXP's newest run, or CKPT=file (I
 	@$(RUN) sample $(OPTIONS) $(if $(INPUT),--input=$(INPUT))
 
 .PHONY: video
-video: setup  ## where the videos of EXP's newest run are (methods that act record them while they are evaluated)
+video: setup  ## where the videos of EXP's newest run are; with FEED=film, folder or camera number: the arm follows that (arm_sac)
 	@if [ -z "$(EXP)" ]; then $(RUN) fit; exit 2; fi; \
+	if [ -n "$(FEED)" ]; then $(RUN) video $(OPTIONS) "--feed=$(FEED)"; exit $$?; fi; \
 	newest=$$(ls -td runs/$(NAME)/*/videos 2>/dev/null | head -n 1); \
 	if [ -n "$$newest" ]; then ls -d $$newest/*; \
 	else echo "error: no video under runs/$(NAME): still-image experiments such as vae have none (see make sample)"; exit 2; fi

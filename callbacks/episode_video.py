@@ -117,16 +117,17 @@ def write_mp4(frames: Tensor, path: Path, rate: float) -> Path:
     return path
 
 
-def write_gif(frames: Tensor, path: Path, rate: float) -> Path:
+def write_gif(frames: Tensor, path: Path, rate: float, largest: int = LARGEST_GIF) -> Path:
     """Write a film that a browser shows without being asked.
 
     Args:
-        frames: uint8 (T, 3, H, W), made smaller where they are larger than `LARGEST_GIF`.
+        frames: uint8 (T, 3, H, W).
         path: of the file.
         rate: frames per second.
+        largest: pixels of the larger side; larger frames are made smaller.
     """
     pictures = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames]
-    share = min(1.0, LARGEST_GIF / max(pictures[0].size))
+    share = min(1.0, largest / max(pictures[0].size))
     size = (round(pictures[0].width * share), round(pictures[0].height * share))
     # An octree: the usual palette has no colour left for the few pixels of a keypoint.
     palette = Image.Quantize.FASTOCTREE

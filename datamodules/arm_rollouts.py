@@ -10,11 +10,13 @@ from torch import Tensor
 
 from handgen.arm.body import FITTED, JOINTS
 from handgen.arm.drawing import draw_masks
+from handgen.arm.env import ArmImitation
 from handgen.arm.feeds import open_feed
+from handgen.arm.film import follow
 from handgen.arm.geometry import as_tensors, random_joints
 from handgen.datamodules.arm_replay import ArmReplay, NewestTransitions
 from handgen.datamodules.envs import Envs, GymEnvs
-from handgen.datamodules.evaluation_episodes import EvaluationEpisodes
+from handgen.datamodules.evaluation_episodes import Agent, EvaluationEpisodes
 from handgen.datamodules.framed_hands import open_framed
 from handgen.datamodules.replay import ReplayDataModule
 from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
@@ -104,6 +106,24 @@ class ArmRollouts(ReplayDataModule):
         return EvaluationEpisodes(
             lambda: GymEnvs(self.env_id, len(seeds), self.action_repeat, kwargs), lambda: self.agent, seeds
         )
+
+    def film(self, agent: Agent, feed: str, count: int) -> tuple[Tensor, float]:
+        """The agent follows a feed.
+
+        Args:
+            agent: who acts.
+            feed: what is imitated: `handgen.arm.feeds.open_feed`, all its splits.
+            count: pictures at most.
+
+        Returns:
+            Frames uint8 (T, 3, H, W), and how many of them are a second.
+        """
+        kept = {name: value for name, value in self.env_kwargs.items() if name not in ("feed", "renderer", "split")}
+        split = "test" if feed in ("rendered", "synthetic") else "all"
+        env = ArmImitation(**{**kept, "feed": feed, "split": split})
+        frames = follow(env, lambda obs: agent.act(obs.to(agent.device), deterministic=True), count)
+        env.close()
+        return frames, float(env.metadata["render_fps"])
 
     # The warm start.
 

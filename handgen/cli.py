@@ -13,7 +13,7 @@ from pathlib import Path
 from handgen import __version__
 from handgen.errors import UserError
 
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict", "sample", "frames")
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict", "sample", "video", "frames")
 ALIASES = {"train": "fit", "evaluate": "test", "eval": "test"}
 
 HELP = """\
@@ -25,6 +25,7 @@ Generative models and reinforcement learning that draw anatomically correct huma
   fit         train an experiment:            handgen fit --config vae
   test        evaluate its newest run:        handgen test --config vae     (also: evaluate)
   sample      draw unselected samples:        handgen sample --config vae --count 20
+  video       film an arm that follows a film, pictures or a camera: handgen video --config arm_sac --feed 0
   frames      render an experiment's images ahead, once: handgen frames --config imm
   validate    one pass over the validation data
   predict     the module's predictions

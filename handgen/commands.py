@@ -1,4 +1,4 @@
-"""The commands that need a Trainer: fit, validate, test, predict, sample and frames, as one LightningCLI."""
+"""The commands that need a Trainer: fit, validate, test, predict, sample, video and frames, as one LightningCLI."""
 
 import os
 import shlex
@@ -16,9 +16,11 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
 from handgen import runs
+from handgen.callbacks.episode_video import write_gif, write_mp4
 from handgen.callbacks.results import ResultWriter
 from handgen.checkpoints import load_weights, read_checkpoint
 from handgen.cli_messages import friendly_errors, quiet
+from handgen.errors import UserError
 from handgen.experiment_arguments import Prepared, prepare
 from handgen.loggers import finish_wandb, run_loggers
 from handgen.memory import keep_freed_memory
@@ -26,11 +28,12 @@ from handgen.paths import experiments_root
 from handgen.prerequisites import trained_run
 from handgen.sampling import draw_samples, repair_picture, write_samples
 
+WIDEST_GIF = 480  # pixels: three pictures side by side
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class HandgenTrainer(Trainer):
-    """Lightning's Trainer with two more entry points, `sample` and `frames`."""
+    """Lightning's Trainer with three more entry points, `sample`, `video` and `frames`."""
 
     def sample(
         self,
@@ -65,6 +68,39 @@ class HandgenTrainer(Trainer):
         painter: Any = model
         if hasattr(painter, "write_programs"):
             print(f"as programs, drawings and a film: {painter.write_programs(folder, count, sample_seed, sampler)}")
+
+    def video(
+        self,
+        model: LightningModule,
+        datamodule: LightningDataModule | None = None,
+        ckpt_path: str | None = None,
+        feed: str = "rendered",
+        count: int = 40,
+        out: str | None = None,
+    ) -> None:
+        """Film a method that imitates while it follows a feed, as MP4 and GIF.
+
+        Args:
+            model: Who acts.
+            datamodule: Has ``film(agent, feed, count)``.
+            ckpt_path: Not used here: the command line has loaded the weights before.
+            feed: Film, numbered sequence (hand_%04d.png), folder, number of a camera, or name of a data set.
+            count: Pictures of the feed at most.
+            out: Folder for the files; null takes ``videos/`` in the run folder.
+
+        Raises:
+            UserError: The method follows no feed.
+        """
+        source: Any = datamodule
+        if not hasattr(source, "film"):
+            raise UserError(f"{type(model).__name__} follows no feed: FEED is for experiments such as arm_sac")
+        model.to(self.strategy.root_device).eval()
+        frames, rate = source.film(model, feed, count)
+        folder = Path(out) if out else runs.run_folder(self) / "videos"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "".join(letter if letter.isalnum() else "_" for letter in Path(feed).stem)
+        gif = write_gif(frames, folder / f"{name}.gif", rate, WIDEST_GIF)
+        print(f"{len(frames)} frames: {write_mp4(frames, folder / f'{name}.mp4', rate)}, {gif}")
 
     def frames(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None = None) -> None:
         """Render an experiment's images ahead, if they are not in the cache yet.
@@ -118,7 +154,8 @@ class HandgenCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """The commands, each with the arguments that are not settings."""
-        return {**LightningCLI.subcommands(), "sample": {"model", "datamodule"}, "frames": {"model", "datamodule"}}
+        own = {name: {"model", "datamodule"} for name in ("sample", "video", "frames")}
+        return {**LightningCLI.subcommands(), **own}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the settings that stand beside ``trainer``, ``model`` and ``data``."""
@@ -217,8 +254,8 @@ class HandgenCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def _loggers(self) -> list[Logger] | bool:
-        """The run's loggers; drawing samples and rendering log nothing."""
-        if self.prepared.command in ("sample", "frames"):
+        """The run's loggers; drawing samples, filming and rendering log nothing."""
+        if self.prepared.command in ("sample", "video", "frames"):
             return False
         before = self.trained_steps if self.prepared.command == "fit" else None
         return run_loggers(self.folder, self._settings["name"], before_step=before)
@@ -280,6 +317,10 @@ class HandgenCLI(LightningCLI):
     def sample(self, **kwargs: Any) -> None:
         """Draw samples."""
         self._evaluate("sample", kwargs)
+
+    def video(self, **kwargs: Any) -> None:
+        """Film."""
+        self._evaluate("video", kwargs)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
         reward_scale: see above.
         epsilon: pixels; published as 150, and 200 and 300 in training, of 56 x 56.
         episode_decisions: time limit; published as 1000.
-        substeps: steps of the simulation in a decision.
+        substeps: steps of the simulation in a decision, 1/60 s each.
         renderer: ``bullet`` renders with PyBullet; ``drawn`` draws masks from the joint angles, several times faster,
             for ``observe: masks``.
         segmenter: finds hands in pictures: ``robust`` or the published ``lab``.
@@ -93,7 +93,7 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
         reward_scale: float = 1.0,
         epsilon: int = 150,
         episode_decisions: int = 4,
-        substeps: int = 16,
+        substeps: int = 4,
         renderer: Literal["bullet", "drawn"] = "bullet",
         segmenter: Segmenter = "robust",
         mirror: bool = False,
@@ -142,7 +142,8 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
 
         Args:
             seed: of ``np_random``.
-            options: ``index``, the number of the target in the (first) feed, instead of one drawn by chance.
+            options: ``index``, the number of the target in the (first) feed, instead of one drawn by chance;
+                ``keep_pose`` leaves the arm as it is.
 
         Raises:
             UserError: if the feed has ended, or shows no hand.
@@ -150,7 +151,8 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
         super().reset(seed=seed)
         self.decisions = 0
         self.feed, self.target_index, self.target = self._next_target((options or {}).get("index"))
-        self.simulator.place(np.zeros(len(JOINTS)))
+        if not (options or {}).get("keep_pose"):
+            self.simulator.place(np.zeros(len(JOINTS)))
         self.joints = self.simulator.joints()
         self._look()
         return self._observation(), self._info()

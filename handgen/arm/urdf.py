@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -23,11 +25,71 @@ SKIN = ((0.93, 0.72, 0.60), (0.88, 0.64, 0.52), (0.80, 0.55, 0.44))
 """Colours of arm and palm, of the first and of the second part of digits: joints can be seen."""
 
 
-def write_urdf(body: Body, folder: Path) -> Path:
-    """Write ``arm.urdf`` and its meshes.
+@dataclass(frozen=True)
+class Link:
+    """A rigid part of the arm and the hinge that it hangs on.
 
-    Links: ``forearm``, whose joint with the world is the elbow, ``hand``, then two for each digit. Every frame lies at
-    its joint and is parallel to the world's when all angles are 0.
+    Every frame lies at its hinge and is parallel to the world's when all angles are 0.
+
+    Attributes:
+        name: of link and joint; the forearm's joint is the elbow, the hand's the wrist.
+        joint: its name in `JOINTS`.
+        parent: link that it hangs on.
+        origin: (3,) of the hinge in the parent's frame.
+        axis: (3,) of the hinge.
+        capsules: start (3,), end (3,) and radius of each, in its own frame.
+        mass: in kilograms.
+        colour: RGB in [0, 1].
+    """
+
+    name: str
+    joint: str
+    parent: str
+    origin: Point
+    axis: Point
+    capsules: tuple[Capsule, ...]
+    mass: float
+    colour: tuple[float, float, float]
+
+
+def links(body: Body) -> list[Link]:
+    """The arm's twelve links, in the order of `JOINTS`: two for each digit, hand, forearm."""
+    measured = as_tensors(body)
+    stretched, flexed = (part.double().numpy() for part in digit_frames(measured["directions"], measured["tilts"]))
+    found = []
+    for number, (digit, base) in enumerate(zip(DIGITS, (body.thumb_base, *body.palm_ends), strict=True)):
+        axis, direction = np.cross(stretched[number], flexed[number]), stretched[number]
+        parts = zip(("palm", "tip"), body.lengths[number], body.radii[number], SKIN[1:], strict=True)
+        origin, parent = _point(*base), "hand"
+        for part, length, radius, colour in parts:
+            name = f"{digit}_{part}"
+            capsule = (np.zeros(3), direction * length, radius)
+            found.append(Link(name, name, parent, origin, axis, (capsule,), LINK_MASS["digit"], colour))
+            origin, parent = direction * length, name
+    return [*found, *_arm(body)]
+
+
+def _arm(body: Body) -> list[Link]:
+    """Palm and forearm."""
+    length, radius = body.forearm
+    bones = zip(body.palm_starts, body.palm_ends, body.palm_radii, strict=True)
+    palm = [(_point(*start), _point(*end), width) for start, end, width in bones]
+    palm.append((_point(*body.thenar[:2]), _point(*body.thumb_base), body.thenar[2]))
+    forearm = ((_point(0.0, -FOREARM_BELOW_ELBOW), _point(0.0, length), radius),)
+    upright, skin = np.array([0.0, 1.0, 0.0]), SKIN[0]
+    return [
+        Link("hand", "wrist", "forearm", _point(0.0, length), upright, tuple(palm), LINK_MASS["hand"], skin),
+        Link("forearm", "elbow", "world", _point(*body.elbow), upright, forearm, LINK_MASS["forearm"], skin),
+    ]
+
+
+def _point(x: float, z: float) -> Point:
+    """A point in the plane y = 0."""
+    return np.array([x, 0.0, z])
+
+
+def write_urdf(body: Body, folder: Path) -> Path:
+    """Write ``arm.urdf`` and a mesh for each link.
 
     Args:
         body: its measures.
@@ -37,83 +99,37 @@ def write_urdf(body: Body, folder: Path) -> Path:
         The URDF.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = [_link("world", None, folder), *_arm(body, folder), *_digits(body, folder)]
+    parts = ['<link name="world"/>']
+    for link in links(body):
+        with whole_file(folder / f"{link.name}.obj") as partial:
+            partial.write_text(obj_of(link.capsules), "utf-8")
+        parts += [_link(link), _joint(link)]
     path = folder / "arm.urdf"
     with whole_file(path) as partial:
         partial.write_text('<?xml version="1.0"?>\n<robot name="arm">\n' + "\n".join(parts) + "\n</robot>\n", "utf-8")
     return path
 
 
-def _arm(body: Body, folder: Path) -> list[str]:
-    """Forearm and palm."""
-    length, radius = body.forearm
-    forearm = [(_point(0.0, -FOREARM_BELOW_ELBOW), _point(0.0, length), radius)]
-    bones = zip(body.palm_starts, body.palm_ends, body.palm_radii, strict=True)
-    hand = [(_point(*start), _point(*end), width) for start, end, width in bones]
-    hand.append((_point(*body.thenar[:2]), _point(*body.thumb_base), body.thenar[2]))
-    upright = np.array([0.0, 1.0, 0.0])
-    return [
-        _link("forearm", forearm, folder, "forearm", SKIN[0]),
-        _joint("elbow", "world", "forearm", _point(*body.elbow), upright),
-        _link("hand", hand, folder, "hand", SKIN[0]),
-        _joint("wrist", "forearm", "hand", _point(0.0, length), upright),
-    ]
-
-
-def _digits(body: Body, folder: Path) -> list[str]:
-    """Two links and joints for each digit."""
-    measured = as_tensors(body)
-    stretched, flexed = (part.double().numpy() for part in digit_frames(measured["directions"], measured["tilts"]))
-    bases = (body.thumb_base, *body.palm_ends)
-    lines = []
-    for number, digit in enumerate(DIGITS):
-        axis, direction = np.cross(stretched[number], flexed[number]), stretched[number]
-        origin, parent = _point(*bases[number]), "hand"
-        for part, length, radius, colour in zip(
-            ("palm", "tip"), body.lengths[number], body.radii[number], SKIN[1:], strict=True
-        ):
-            name = f"{digit}_{part}"
-            capsule = (np.zeros(3), direction * length, radius)
-            lines += [_link(name, [capsule], folder, "digit", colour), _joint(name, parent, name, origin, axis)]
-            origin, parent = direction * length, name
-    return lines
-
-
-def _point(x: float, z: float) -> Point:
-    """A point in the plane y = 0."""
-    return np.array([x, 0.0, z])
-
-
-def _link(
-    name: str,
-    capsules: list[Capsule] | None,
-    folder: Path,
-    kind: str = "",
-    colour: tuple[float, float, float] = (0.0, 0.0, 0.0),
-) -> str:
-    """A link with its mesh; the world's has none."""
-    if capsules is None:
-        return f"<link name={quoteattr(name)}/>"
-    mesh = f"{name}.obj"
-    with whole_file(folder / mesh) as partial:
-        partial.write_text(obj_of(capsules), "utf-8")
-    mass = LINK_MASS[kind]
-    rgba = " ".join(f"{value:.3f}" for value in (*colour, 1.0))
+def _link(link: Link) -> str:
+    """A link with its mesh."""
+    mass, name = link.mass, quoteattr(link.name)
+    rgba = " ".join(f"{value:.3f}" for value in (*link.colour, 1.0))
     return (
-        f"<link name={quoteattr(name)}>"
+        f"<link name={name}>"
         f'<inertial><mass value="{mass}"/><inertia ixx="{mass / 10}" iyy="{mass / 10}" izz="{mass / 10}" '
         'ixy="0" ixz="0" iyz="0"/></inertial>'
-        f"<visual><geometry><mesh filename={quoteattr(mesh)}/></geometry><material name={quoteattr(name)}>"
+        f"<visual><geometry><mesh filename={quoteattr(link.name + '.obj')}/></geometry><material name={name}>"
         f'<color rgba="{rgba}"/></material></visual></link>'
     )
 
 
-def _joint(name: str, parent: str, child: str, origin: Point, axis: Point) -> str:
-    """A hinge; names and limits as in `JOINTS`."""
-    index = JOINTS.index(name)
+def _joint(link: Link) -> str:
+    """A link's hinge."""
+    index = JOINTS.index(link.joint)
     return (
-        f'<joint name={quoteattr(name)} type="revolute"><parent link={quoteattr(parent)}/>'
-        f'<child link={quoteattr(child)}/><origin xyz="{_numbers(origin)}"/><axis xyz="{_numbers(axis)}"/>'
+        f'<joint name={quoteattr(link.joint)} type="revolute"><parent link={quoteattr(link.parent)}/>'
+        f'<child link={quoteattr(link.name)}/><origin xyz="{_numbers(link.origin)}"/>'
+        f'<axis xyz="{_numbers(link.axis)}"/>'
         f'<limit lower="{LOW[index]}" upper="{HIGH[index]}" effort="500" velocity="100"/></joint>'
     )
 
@@ -122,7 +138,7 @@ def _numbers(point: Point) -> str:
     return " ".join(f"{value:.6f}" for value in point)
 
 
-def obj_of(capsules: list[Capsule]) -> str:
+def obj_of(capsules: Sequence[Capsule]) -> str:
     """Meshes of capsules, one after the other, as the text of an OBJ file with normals."""
     lines: list[str] = []
     first = 1

@@ -88,12 +88,18 @@ def test_signed_distance_of_one_capsule() -> None:
 
 
 def test_a_drawn_circle_has_its_area() -> None:
-    centre, radius = torch.tensor([[[0.1, -0.2]]]), torch.tensor([[0.4]])
-    drawn = draw_mask(Capsules(centre, centre, radius, radius), 200)
+    centre, radii = np.array([[0.1, -0.2]]), np.array([[0.4, 0.4]])
+    drawn = draw_mask(centre, centre, radii, 200)
     assert drawn.sum() == pytest.approx(math.pi * 0.4**2 / 4 * 200**2, rel=0.02)
     rows, columns = np.nonzero(drawn)
     assert (columns.mean() + 0.5) / 100 - 1 == pytest.approx(0.1, abs=0.005)
     assert (rows.mean() + 0.5) / 100 - 1 == pytest.approx(-0.2, abs=0.005)
+
+
+def test_of_a_circle_inside_another_the_larger_is_drawn() -> None:
+    start, end = np.array([[0.0, 0.0]]), np.array([[0.05, 0.0]])
+    for radii in ([[0.5, 0.1]], [[0.1, 0.5]]):
+        assert draw_mask(start, end, np.array(radii), 100).sum() == pytest.approx(math.pi * 25**2, rel=0.06)
 
 
 def test_masks_agree_with_pybullet() -> None:

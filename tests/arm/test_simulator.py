@@ -14,15 +14,15 @@ from handgen.errors import UserError
 def test_joints_reach_their_targets_against_gravity() -> None:
     simulator = ArmSimulator()
     wanted = np.array([0.3, 1.2, 0.0, 0.7, 1.55, 0.2, 0.9, 0.0, 1.0, 1.55, -0.5, 0.9])
-    simulator.move(wanted, 16)
+    simulator.move(wanted, 4)
     np.testing.assert_allclose(simulator.joints(), wanted, atol=0.01)
-    simulator.move(wanted + 5.0, 24)
+    simulator.move(wanted + 5.0, 4)
     np.testing.assert_allclose(simulator.joints(), HIGH, atol=0.01)
 
 
 def test_two_arms_in_one_process_leave_each_other_alone() -> None:
     first, second = ArmSimulator(), ArmSimulator()
-    first.move(np.full(12, 0.4), 16)
+    first.move(np.full(12, 0.4), 4)
     np.testing.assert_allclose(second.joints(), 0.0, atol=1e-6)
     second.close()
     first.camera(32)
@@ -37,6 +37,13 @@ def test_the_camera_sees_the_arm_and_where_it_is() -> None:
     assert picture[mask].mean() < 230
     rows, columns = np.nonzero(mask)
     assert columns[rows > 30].mean() < 28  # the thumb is on the left
+
+
+def test_the_drawn_mask_follows_the_simulation() -> None:
+    simulator = ArmSimulator()
+    simulator.move(np.array([0.2, 0.9, 0.0, 0.1, 1.4, 1.2, 0.5, 0.0, 0.1, 0.3, 0.3, -0.5]), 4)
+    rendered, drawn = simulator.camera(56)[1], simulator.mask(56)
+    assert (rendered & drawn).sum() / (rendered | drawn).sum() > 0.97
 
 
 def test_the_urdf_has_the_twelve_joints(tmp_path: Path) -> None:
