@@ -63,10 +63,8 @@ class ArmEvaluation(Callback):
             found = self._imitate(trainer, name, "val", lambda obs: module.act(obs, True), self.during, self.shown)
             if found is None:
                 continue
-            self._log(trainer, f"eval/mismatch/{name}", float(found.mismatch.mean()))
-            self._log(trainer, f"eval/iou/{name}", float(found.iou.mean()))
-            if not found.joint_error.isnan().any():
-                self._log(trainer, f"eval/joint_error_rad/{name}", float(found.joint_error.mean()))
+            for measurement in measure(found, name, ""):
+                self._log(trainer, f"eval/{measurement.metric}/{name}", measurement.value)
             value = float(found.mismatch.mean())
             self.points.append({"metric": f"mismatch@{steps_name(steps)}", "value": value, "dataset": name})
             self._show(trainer, name, found, f"{trainer.global_step:06d}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from handgen.figures_agents import draw_agents
+from handgen.figures_arm import draw_arms
 from handgen.figures_latent import draw_ladders
 from handgen.figures_painter import draw_painters
 from handgen.results import Record, read_records
@@ -38,7 +39,8 @@ def write_figures(paths: Sequence[str | Path], root: Path) -> list[Path]:
         chosen = [r for r in records if r.experiment == experiment and r.metric.startswith("valid_rate/")]
         if chosen:
             written.append(draw_rates(chosen, folder / f"{experiment}_rates.png"))
-    return written + draw_agents(records, folder) + draw_ladders(records, folder) + draw_painters(records, folder)
+    drawn = (draw_agents, draw_ladders, draw_painters, draw_arms)
+    return written + [path for draw in drawn for path in draw(records, folder)]
 
 
 def draw_hands(path: Path) -> Path:

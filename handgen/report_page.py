@@ -87,6 +87,19 @@ SECTIONS = (
         ("painters", "copies", "scenes"),
     ),
     Section(
+        "The arm that imitates a hand",
+        "A robot hand of twelve joints takes the pose of a hand that it is shown, in PyBullet.",
+        ("make train EXP=arm_sac", "make train EXP=arm_sac_photographs", "make train EXP=arm_actor_critic"),
+        (
+            ("arm_sign_digits.png", "Photographs of unseen hands: target, arm, and both silhouettes over each other."),
+            ("arm_hands11k.png", "The same on 11k Hands, unseen people."),
+            ("arm_synthetic.png", "The same on built-in hands."),
+            ("arm_curves.png", "Share of the pixels that differ over environment steps."),
+            ("arm_following.gif", "The arm follows a sequence."),
+        ),
+        ("arms",),
+    ),
+    Section(
         "The agent that they share",
         "Soft actor-critic, beside a trusted peer at the same budget, and with each printed equation of the original.",
         ("make train EXP=sac_pendulum",),

@@ -48,11 +48,12 @@ def imitate_targets(env: ArmImitation, act: Act, indices: Sequence[int], shown: 
         env: of one feed.
         act: the mean action.
         indices: numbers of the targets.
-        shown: imitations to keep as pictures.
+        shown: imitations to keep as pictures, spread evenly.
         size: of a picture.
     """
     rows: list[tuple[float, ...]] = []
     pictures: list[Image] = []
+    kept = {indices[place] for place in chosen(len(indices), shown)}
     for index in indices:
         obs, info = env.reset(options={"index": int(index)})
         first = 1.0
@@ -60,7 +61,7 @@ def imitate_targets(env: ArmImitation, act: Act, indices: Sequence[int], shown: 
             obs, _, _, _, info = env.step(action_for(env, act, obs))
             first = float(info["mismatch"]) if decision == 0 else first
         rows.append((info["mismatch"], info["iou"], info["success"], info.get("joint_error", float("nan")), first))
-        if len(pictures) < shown:
+        if index in kept:
             pictures.append(side_by_side(env.target, env.simulator.camera(size)[0], env.robot_mask, size))
     mismatch, iou, success, joint_error, first_mismatch = torch.tensor(rows, dtype=torch.float64).T
     return Imitations(mismatch, iou, success, joint_error, first_mismatch, pictures)
@@ -77,7 +78,7 @@ def action_for(env: ArmImitation, act: Act, obs: Any) -> NDArray[np.float32]:
 
 def chosen(total: int, count: int) -> list[int]:
     """Numbers of ``count`` of ``total`` targets, spread evenly; all where there are fewer."""
-    return [int(place) for place in np.linspace(0, total - 1, min(total, count)).round()]
+    return [int(place) for place in np.linspace(0, total - 1, min(total, count)).round()] if count else []
 
 
 def measure(found: Imitations, dataset: str, variant: str) -> list[Measurement]:

@@ -19,15 +19,30 @@ def joint_loss(joints: Tensor, truth: Tensor) -> Tensor:
     return (error * known).sum() / known.sum().clamp(min=1)
 
 
-def silhouette_loss(soft: Tensor, mask: Tensor) -> Tensor:
-    """``E[(s - m)^2]`` over pixels: of a soft silhouette and a mask; for sharp edges, the share that differs.
+def silhouette_loss(soft: Tensor, mask: Tensor, finger_weight: float = 0.0) -> Tensor:
+    """``E[w (s - m)^2] / E[w]`` over pixels, of a soft silhouette and a mask, with ``w = 1 + f`` on fingers, else 1.
+
+    A finger that is missing is a few pixels, and all that a person looks at.
 
     Args:
         soft: (B, h, h) in [0, 1].
         mask: uint8 (B, H, H), 0 or 255, H a multiple of h; its pixels are averaged.
+        finger_weight: f.
     """
     shares = F.avg_pool2d(mask.float()[:, None] / 255.0, mask.shape[-1] // soft.shape[-1])[:, 0]
-    return (soft - shares).square().mean()
+    weight = 1.0 + finger_weight * fingers(shares)
+    return (weight * (soft - shares).square()).mean() / weight.mean()
+
+
+def fingers(shares: Tensor) -> Tensor:
+    """What of masks (B, h, h) is too thin for a palm: the mask less its opening by a fifth of the picture.
+
+    An opening (erosion, then dilation) keeps what a square of that size fits into.
+    """
+    size = shares.shape[-1] // 10 * 2 + 1
+    eroded = -F.max_pool2d(-shares[:, None], size, stride=1, padding=size // 2)
+    opened = F.max_pool2d(eroded, size, stride=1, padding=size // 2)[:, 0]
+    return (shares - opened).clamp(min=0.0)
 
 
 def mismatch(mask: Tensor, other: Tensor) -> Tensor:

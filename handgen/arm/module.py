@@ -46,6 +46,7 @@ class ArmSAC(SAC):
         feature_dim: features of the encoders.
         joint_weight: w_j.
         silhouette_weight: w_s.
+        finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
         imitation_lr: largest learning rate of the actor in the warm start; it falls to ``actor_lr``.
         kwargs: those of :class:`handgen.sac.SAC`.
     """
@@ -57,6 +58,7 @@ class ArmSAC(SAC):
         feature_dim: int = 256,
         joint_weight: float = 1.0,
         silhouette_weight: float = 20.0,
+        finger_weight: float = 2.0,
         imitation_lr: float = 1e-3,
         **kwargs: Any,
     ) -> None:
@@ -105,7 +107,7 @@ class ArmSAC(SAC):
         soft = soft_silhouette(measured, joints, SILHOUETTE_SIZE, SOFTNESS)
         return {
             "joints": joint_loss(joints, batch["joints"]),
-            "silhouette": silhouette_loss(soft, batch["mask"]),
+            "silhouette": silhouette_loss(soft, batch["mask"], self.hparams["finger_weight"]),
         }
 
     def configure_optimizers(self) -> Any:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handgen.arm.actor_critic import policy_gradient_loss, td_error
-from handgen.arm.losses import intersection_over_union, joint_loss, mismatch, silhouette_loss
+from handgen.arm.losses import fingers, intersection_over_union, joint_loss, mismatch, silhouette_loss
 
 NAN = float("nan")
 
@@ -30,6 +30,25 @@ def test_silhouettes_are_compared_with_the_share_of_each_pixel() -> None:
     mask[0, :2, 0] = 255  # half of the first of four pixels
     soft = torch.tensor([[[1.0, 0.0], [0.0, 0.5]]])
     assert float(silhouette_loss(soft, mask)) == pytest.approx((0.5**2 + 0.5**2) / 4)
+
+
+def test_fingers_are_what_is_too_thin_for_a_palm() -> None:
+    mask = torch.zeros(1, 20, 20)
+    mask[0, 8:18, 5:15] = 1.0  # a palm of half the picture
+    mask[0, 0:8, 7:9] = 1.0  # a finger of a tenth
+    found = fingers(mask)
+    assert float(found[0, 0:7, 7:9].min()) == 1.0 and float(found[0, 9:17, 6:14].max()) == 0.0
+
+
+def test_a_missing_finger_weighs_more() -> None:
+    mask = torch.zeros(1, 20, 20, dtype=torch.uint8)
+    mask[0, 8:18, 5:15], mask[0, 0:8, 7:9] = 255, 255
+    without = mask.float() / 255
+    without[0, 0:8, 7:9] = 0.0
+    plain, weighed = (float(silhouette_loss(without, mask, weight)) for weight in (0.0, 2.0))
+    assert plain == pytest.approx(16 / 400)
+    share = float(fingers(mask.float() / 255).mean())
+    assert weighed == pytest.approx(3 * 16 / 400 / (1 + 2 * share), rel=1e-5)
 
 
 def test_masks() -> None:
