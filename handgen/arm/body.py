@@ -53,6 +53,21 @@ class Body:
     radii: Rows
 
 
+DRAWN = Body(
+    elbow=(0.0, 0.1),
+    forearm=(0.4, 0.33),
+    palm_starts=((-0.16, 0.1), (-0.05, 0.1), (0.05, 0.1), (0.16, 0.1)),
+    palm_ends=((-0.42, 1.12), (-0.14, 1.22), (0.14, 1.18), (0.38, 1.02)),
+    palm_radii=(0.2, 0.2, 0.2, 0.2),
+    thenar=(-0.1, 0.15, 0.22),
+    thumb_base=(-0.28, 0.42),
+    directions=(-0.87, -0.17, -0.03, 0.1, 0.28),
+    tilts=(1.2, 0.0, 0.0, 0.0, 0.0),
+    lengths=((0.55, 0.45), (0.56, 0.5), (0.62, 0.57), (0.58, 0.56), (0.46, 0.44)),
+    radii=((0.17, 0.14), (0.14, 0.115), (0.14, 0.115), (0.135, 0.11), (0.12, 0.095)),
+)
+"""Proportions of `handgen.anatomy`, a millimetre there 14 millimetres here."""
+
 FITTED = Body(
     elbow=(0.0, 0.1),
     forearm=(0.449, 0.365),
@@ -66,7 +81,7 @@ FITTED = Body(
     lengths=((0.717, 0.567), (0.692, 0.611), (0.693, 0.531), (0.698, 0.566), (0.504, 0.632)),
     radii=((0.184, 0.118), (0.162, 0.086), (0.233, 0.103), (0.167, 0.102), (0.164, 0.098)),
 )
-"""Fitted by ``python -m handgen.arm.fit_body`` to training images; docs/arm.md."""
+"""`DRAWN`, fitted to training images by ``python -m handgen.arm.fit_body --count 48 --rounds 4``."""
 
 
 def mirrored(body: Body) -> Body:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from handgen.arm.body import FITTED
+from handgen.arm.body import DRAWN
 from handgen.arm.feeds import open_feed, usable_target
 from handgen.arm.geometry import as_tensors, joints_of, soft_silhouette
 
@@ -24,8 +24,8 @@ RESTARTS, STEPS = 8, 120
 SEARCH_SIZE, SIZE = 28, 56
 FIXED = ("elbow",)
 """The elbow is where framing puts it."""
-STAY = 1e-3
-"""Weight of the squared change of the measures: what no silhouette shows stays as it was."""
+STAY = 0.02
+"""Weight of the squared change of the measures: the arm is to look like a hand, from wherever it is seen."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,13 @@ def targets(feeds: Sequence[str], count: int) -> Tensor:
 
 
 def descend(
-    measured: dict[str, Tensor], poses: Tensor, target: Tensor, steps: int, softness: tuple[float, float], lr: float
+    measured: dict[str, Tensor],
+    poses: Tensor,
+    target: Tensor,
+    steps: int,
+    softness: tuple[float, float],
+    lr: float = 0.0,
+    drawn: dict[str, Tensor] | None = None,
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Fit poses, and measures where ``lr`` is positive.
 
@@ -52,6 +58,7 @@ def descend(
         steps: of Adam.
         softness: of the silhouettes' edges at the start and at the end.
         lr: learning rate of the measures.
+        drawn: what they are to stay near.
 
     Returns:
         Measures, poses, and the error of each silhouette (N,).
@@ -65,7 +72,7 @@ def descend(
         edge = softness[0] * (softness[1] / softness[0]) ** (step / steps)
         soft = soft_silhouette(learnt, joints_of(torch.tanh(poses)), target.shape[-1], edge)
         errors = (soft - target).square().mean(dim=(1, 2))
-        moved = torch.stack([(learnt[name] - value).square().sum() for name, value in measured.items()]).sum()
+        moved = torch.stack([(learnt[name] - v).square().sum() for name, v in (drawn or measured).items()]).sum()
         optimiser.zero_grad()
         torch.autograd.backward(errors.sum() + STAY * len(errors) * moved)
         optimiser.step()
@@ -78,7 +85,7 @@ def search(measured: dict[str, Tensor], target: Tensor, generator: torch.Generat
     count = len(target)
     small = F.avg_pool2d(target[:, None], SIZE // SEARCH_SIZE)[:, 0].repeat_interleave(RESTARTS, dim=0)
     poses = torch.randn((count * RESTARTS, 12), generator=generator)
-    _, poses, errors = descend(measured, poses, small, STEPS // 2, (0.1, 0.03), lr=0.0)
+    _, poses, errors = descend(measured, poses, small, STEPS // 2, (0.1, 0.03))
     best = errors.view(count, RESTARTS).argmin(1)
     return poses.view(count, RESTARTS, 12)[torch.arange(count), best]
 
@@ -91,15 +98,15 @@ def fit(target: Tensor, rounds: int, seed: int) -> dict[str, Tensor]:
         rounds: of searching poses and fitting measures.
         seed: of the poses that the search starts from.
     """
-    measured, generator = as_tensors(FITTED), torch.Generator().manual_seed(seed)
-    poses = torch.zeros(len(target), 12)
+    drawn, generator = as_tensors(DRAWN), torch.Generator().manual_seed(seed)
+    measured, poses = drawn, torch.zeros(len(target), 12)
     errors = torch.ones(len(target))
     for number in range(rounds):
         found = search(measured, target, generator)
         soft = soft_silhouette(measured, joints_of(torch.tanh(found)), SIZE, 0.02)
         better = (soft - target).square().mean(dim=(1, 2)) < errors
         poses = torch.where(better[:, None], found, poses)
-        measured, poses, errors = descend(measured, poses, target, STEPS, (0.06, 0.02), lr=0.005)
+        measured, poses, errors = descend(measured, poses, target, STEPS, (0.06, 0.02), lr=0.005, drawn=drawn)
         logger.info("round %d: mean squared error %.4f", number + 1, float(errors.mean()))
     return measured
 

@@ -29,7 +29,8 @@ class ArmSAC(SAC):
     (2020). Three things are added, each of which docs/arm.md measures:
 
     1. **Warm start.** The actor first learns poses by itself: angles of random poses of the arm, whose pictures cost
-       nothing, and silhouettes of training hands, through the arm's differentiable geometry::
+       nothing, and silhouettes of training hands, through the arm's differentiable geometry. The second term stays
+       while SAC rewards the actor::
 
            w_j E[|q - q*|^2]  +  w_s E[(s(q) - m)^2]            q = the actor's mean, s its silhouette, m the target
 
@@ -47,6 +48,7 @@ class ArmSAC(SAC):
         joint_weight: w_j.
         silhouette_weight: w_s.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
+        imitation_weight: share of the silhouette's term that the actor keeps while SAC rewards it.
         imitation_lr: largest learning rate of the actor in the warm start; it falls to ``actor_lr``.
         kwargs: those of :class:`handgen.sac.SAC`.
     """
@@ -59,6 +61,7 @@ class ArmSAC(SAC):
         joint_weight: float = 1.0,
         silhouette_weight: float = 20.0,
         finger_weight: float = 2.0,
+        imitation_weight: float = 1.0,
         imitation_lr: float = 1e-3,
         **kwargs: Any,
     ) -> None:
@@ -101,14 +104,28 @@ class ArmSAC(SAC):
 
     def imitation_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Terms of the warm start; only the actor has a gradient."""
-        mean, _ = self.actor(self.online.encoder(batch["obs"]))
-        joints = joints_of(torch.tanh(mean))
+        joints = self.mean_joints(self.online.encoder(batch["obs"]))
+        return {"joints": joint_loss(joints, batch["joints"]), "silhouette": self.silhouette(joints, batch["mask"])}
+
+    def mean_joints(self, shared: Tensor) -> Tensor:
+        """The actor's mean pose (B, 12) in radians on images (B, 2 C, H, H)."""
+        mean, _ = self.actor(shared)
+        return joints_of(torch.tanh(mean))
+
+    def silhouette(self, joints: Tensor, mask: Tensor) -> Tensor:
+        """How far the silhouettes of poses are from masks uint8 (B, H, H)."""
         measured = {name: value.to(joints.device) for name, value in self.measured.items()}
         soft = soft_silhouette(measured, joints, SILHOUETTE_SIZE, SOFTNESS)
-        return {
-            "joints": joint_loss(joints, batch["joints"]),
-            "silhouette": silhouette_loss(soft, batch["mask"], self.hparams["finger_weight"]),
-        }
+        return silhouette_loss(soft, mask, self.hparams["finger_weight"])
+
+    def policy_losses(self, shared: Tensor, features: Tensor, temperature: Tensor) -> dict[str, Tensor]:
+        """Those of SAC, and what is kept of the warm start where targets are masks."""
+        terms = super().policy_losses(shared, features, temperature)
+        weight = self.hparams["imitation_weight"] * self.hparams["silhouette_weight"]
+        if weight and self.hparams["observe"] == "masks":
+            mask = (255.0 * (shared[:, 0] + 0.5)).round().byte()
+            terms["silhouette"] = weight * self.silhouette(self.mean_joints(shared), mask)
+        return terms
 
     def configure_optimizers(self) -> Any:
         """One Adam; the actor's rate falls during the warm start, as a cosine, to that of SAC."""

@@ -66,6 +66,17 @@ def test_the_critics_loss_leaves_the_actor_s_encoder_alone() -> None:
     assert all(name.startswith(("actor.", "temperature.")) for name in moved(module, losses))
 
 
+def test_while_it_is_rewarded_the_actor_goes_on_imitating(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArmSAC, "logs_now", False)
+    module = small(imitation_weight=0.5, silhouette_weight=3.0, finger_weight=0.0)
+    obs = imitation_batch()["obs"]
+    shared = module.online.encoder(obs)
+    terms = module.policy_losses(shared, module.online.trunk(shared).detach(), torch.tensor(0.1))
+    wanted = module.imitation_losses(imitation_batch())["silhouette"]
+    torch.testing.assert_close(terms["silhouette"], 1.5 * wanted)
+    assert all(name.startswith("actor.") for name in moved(module, terms["silhouette"]))
+
+
 def module_policy_losses(module: ArmSAC, shared: Tensor) -> Tensor:
     action, log_prob = module.actor.sample(shared)
     q = module.online.critics(module.online.trunk(shared).detach(), action, frozen=True)

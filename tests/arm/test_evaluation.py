@@ -1,0 +1,87 @@
+"""Grading and filming the arm: a policy that knows the truth is graded perfect, and a film is followed to its end."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hand_pictures import write_hands
+from torch import Tensor
+
+from handgen.arm.body import FITTED
+from handgen.arm.env import ArmImitation
+from handgen.arm.evaluation import chosen, imitate_targets, measure
+from handgen.arm.film import DECISIONS, follow
+from handgen.arm.fit_body import descend, search
+from handgen.arm.geometry import actions_of, as_tensors, joints_of, random_joints, soft_silhouette
+from handgen.errors import UserError
+
+
+def arm(**kwargs: object) -> ArmImitation:
+    return ArmImitation(**{"observe": "masks", "episode_decisions": 2, **kwargs})  # type: ignore[arg-type]
+
+
+def test_who_knows_the_pose_is_graded_perfect() -> None:
+    env = arm(feed="rendered", split="test", epsilon=30)
+
+    def truth(obs: Tensor) -> Tensor:
+        assert env.target.joints is not None and obs.shape == (1, 1, 56, 112)
+        return actions_of(torch.from_numpy(env.target.joints).float())[None]
+
+    found = imitate_targets(env, truth, [0, 5, 9], shown=2, size=64)
+    assert float(found.mismatch.max()) < 0.01 and float(found.joint_error.max()) < 0.01
+    assert found.success.tolist() == [1.0, 1.0, 1.0]
+    assert len(found.pictures) == 2 and found.pictures[0].shape == (64, 192, 3)
+
+
+def test_who_does_nothing_is_graded_by_what_it_looks_like() -> None:
+    env = arm(feed="synthetic", split="test")
+    found = imitate_targets(env, lambda obs: torch.zeros(1, 12), [0, 1])
+    env.reset(options={"index": 1})
+    for _ in range(2):
+        *_, info = env.step(joints_of(torch.zeros(12)).numpy())
+    assert float(found.mismatch[1]) == pytest.approx(info["mismatch"])
+    named = {m.metric: m for m in measure(found, "synthetic", "rl")}
+    assert set(named) == {"mismatch", "mismatch_first", "iou", "success"}
+    assert named["iou"].n == 2 and named["iou"].dataset == "synthetic" and named["iou"].variant == "rl"
+
+
+def test_targets_are_chosen_evenly() -> None:
+    assert chosen(101, 5) == [0, 25, 50, 75, 100] and chosen(3, 9) == [0, 1, 2] and chosen(3, 0) == []
+
+
+def test_a_film_is_followed_to_its_end(tmp_path: Path) -> None:
+    write_hands(tmp_path, 3)
+    env = arm(feed=str(tmp_path / "hand_%04d.png"))
+    frames = follow(env, lambda obs: torch.full((1, 12), 0.2), count=10)
+    assert frames.shape == (3 * DECISIONS, 3, 224, 672) and frames.dtype == torch.uint8
+    assert not torch.equal(frames[0, :, :, :224], frames[-1, :, :, :224])
+
+
+def test_between_pictures_the_arm_stays_as_it_is(tmp_path: Path) -> None:
+    write_hands(tmp_path, 2)
+    env = arm(feed=str(tmp_path), split="all")
+    env.reset(options={"index": 0})
+    env.step(np.full(12, 0.5, np.float32))
+    _, info = env.reset(options={"index": 1, "keep_pose": True})
+    np.testing.assert_allclose(info["joints"], 0.5, atol=0.02)
+
+
+def test_a_feed_without_hands_cannot_be_followed(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="shows no hand"):
+        follow(arm(feed=str(tmp_path), split="all"), lambda obs: torch.zeros(1, 12), 2)
+
+
+def test_poses_and_measures_are_found_again() -> None:
+    measured, generator = as_tensors(FITTED), torch.Generator().manual_seed(0)
+    longer = {**measured, "lengths": measured["lengths"] * 1.2}
+    truth = random_joints(4, generator)
+    truth[:, :10] *= 0.2
+    target = (soft_silhouette(longer, truth, 56, 0.01) > 0.5).float()
+    poses = search(measured, target, generator)
+    _, _, stiff = descend(measured, poses, target, 60, (0.06, 0.02))
+    learnt, _, free = descend(measured, poses, target, 60, (0.06, 0.02), lr=0.01, drawn=measured)
+    assert float(free.mean()) < 0.8 * float(stiff.mean())
+    assert float(learnt["lengths"][1:4].sum()) > float(measured["lengths"][1:4].sum())
+    assert torch.equal(learnt["elbow"], measured["elbow"])

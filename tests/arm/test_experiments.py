@@ -1,0 +1,98 @@
+"""The arm's experiments, shrunk, through the command line in this process."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from hand_pictures import write_hands
+
+from handgen import cli
+
+SHRUNK = {
+    "arm_sac": [
+        "--model.size=28",
+        "--model.feature_dim=16",
+        "--model.hidden_dims=[16]",
+        "--data.env_kwargs.size=28",
+        "--data.drawn_hands=8",
+        "--data.poses=64",
+        "--data.imitation_updates=6",
+        "--data.imitation_batch_size=8",
+        "--data.batch_size=8",
+        "--data.num_envs=2",
+        "--data.warmup_decisions=10",
+        "--data.epoch_env_steps=8",
+    ],
+    "arm_actor_critic": ["--data.env_kwargs.size=32", "--data.env_kwargs.episode_decisions=4", "--data.num_envs=2",
+                         "--data.updates_per_decision=0.5", "--data.warmup_decisions=2", "--data.epoch_env_steps=8"],
+}  # fmt: skip
+SHARED = ["--threads=1", "--trainer.max_epochs=3", "--data.eval_episodes=2", "--data.test_episodes=2"]
+
+
+@pytest.fixture(autouse=True)
+def no_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDGEN_DATA", str(tmp_path / "no_data"))
+
+
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two targets of each data set instead of hundreds."""
+    from handgen.callbacks.arm_evaluation import ArmEvaluation
+
+    plain = ArmEvaluation.__init__
+
+    def shrunk(self: ArmEvaluation, **kwargs: object) -> None:
+        plain(self, **{**kwargs, "during": 2, "count": 2, "shown": 2, "every_n_epochs": 1})  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ArmEvaluation, "__init__", shrunk)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHRUNK)
+def test_experiment_trains_resumes_and_is_graded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch)
+    words = ["--config", name, *SHARED, *SHRUNK[name]]
+    whole, parts = ([*words, f"--runs={tmp_path / kind}"] for kind in ("whole", "parts"))
+    assert cli.main(["fit", *whole]) == 0
+    assert cli.main(["fit", *parts, "--trainer.max_epochs=1", "--evaluate_after_fit=false"]) == 0
+    assert cli.main(["fit", *parts, "--ckpt_path=last"]) == 0
+    results = {}
+    for kind in ("whole", "parts"):
+        (path,) = (tmp_path / kind).rglob("result.json")
+        records = json.loads(path.read_text())
+        results[kind] = {(r["dataset"], r["variant"], r["metric"]): r["value"] for r in records}
+        assert (path.parent / "images" / "synthetic-rl-final.png").is_file()
+    assert results["whole"] == results["parts"]
+    variants = {variant for _, variant, metric in results["whole"] if metric == "mismatch"}
+    assert variants == ({"imitation", "rl"} if name == "arm_sac" else {"rl"})
+    assert ("rendered", "rl", "joint_error_rad") in results["whole"]
+
+
+@pytest.mark.slow
+def test_a_trained_arm_follows_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch)
+    words = ["--config", "arm_sac", *SHARED, *SHRUNK["arm_sac"], f"--runs={tmp_path / 'runs'}"]
+    assert cli.main(["fit", *words, "--evaluate_after_fit=false"]) == 0
+    write_hands(tmp_path / "mine", 3)
+    assert cli.main(["video", *words, f"--feed={tmp_path / 'mine'}", "--count=2"]) == 0
+    names = {path.name for path in tmp_path.rglob("videos/*")}
+    assert names == {"mine.gif", "mine.mp4"}
+
+
+@pytest.mark.slow
+def test_the_warm_start_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch)
+    words = [*SHRUNK["arm_sac"], "--data.imitation_updates=600", "--data.imitation_batch_size=32", "--data.poses=512"]
+    words += ["--model.feature_dim=64", "--data.epoch_env_steps=1200", "--trainer.max_epochs=1"]
+    assert cli.main(["fit", "--config=arm_sac", *SHARED, *words, f"--runs={tmp_path}"]) == 0
+    (path,) = tmp_path.rglob("metrics.csv")
+    rows = [row for row in csv.DictReader(path.open()) if row["loss/silhouette"]]
+    first, last = (sum(float(row["loss/silhouette"]) for row in part) for part in (rows[:4], rows[-4:]))
+    assert last < 0.5 * first
+
+
+def test_a_feed_that_no_method_follows_is_one_clear_line(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fit", "--config=toy.yaml"]) == 0
+    assert cli.main(["video", "--config=toy.yaml", "--feed=0"]) == 2
+    assert "follows no feed" in capsys.readouterr().err
+    assert not list(toy.rglob("videos/*"))
