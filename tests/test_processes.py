@@ -1,7 +1,8 @@
-"""Two processes on this machine: the same weights at the end, one set of files, seeds of their own."""
+"""Two processes, on one machine and as two nodes: the same weights at the end, one set of files, seeds of their own."""
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,43 @@ def test_two_processes_end_with_the_same_weights(name: str, tmp_path: Path) -> N
     assert (run / "metrics.csv").is_file() and (run / "checkpoints" / "last.ckpt").is_file()
     if "--evaluate_after_fit=false" not in words:
         assert any("return@" in r["metric"] for r in json.loads((run / "result.json").read_text()))
+
+
+@pytest.mark.integration
+def test_two_nodes_under_torchrun_end_with_the_same_weights(tmp_path: Path) -> None:
+    (tmp_path / "checksum.py").write_text(CHECK)
+    extra = EXTRA.replace("STRATEGY", "ddp").replace("devices: 2", "devices: 1\n  num_nodes: 2")
+    (tmp_path / "extra.yaml").write_text(extra)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    launch = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1"]
+    words = [
+        "-m",
+        "handgen",
+        "fit",
+        "--config=extra.yaml",
+        "--config=sac_pendulum",
+        "--threads=1",
+        *SHRUNK["sac_pendulum"],
+    ]
+    variables = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}", "OMP_NUM_THREADS": "1"}
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, *launch, f"--master-port={port}", f"--node-rank={rank}", *words],
+            cwd=tmp_path,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [node.communicate(timeout=300)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said[0][-2000:] + said[1][-2000:]
+    (weights, drawn, steps), (others, otherwise, also) = (
+        (tmp_path / f"rank-{rank}.txt").read_text().split() for rank in (0, 1)
+    )
+    assert float(weights) == pytest.approx(float(others), rel=1e-6) and steps == also and int(steps) > 0
+    assert drawn != otherwise
+    assert len(list(tmp_path.rglob("last.ckpt"))) == len(list(tmp_path.rglob("result.json"))) == 1
