@@ -56,7 +56,7 @@ def test_the_arm_s_own_silhouette_stays_where_it_is() -> None:
     simulator = ArmSimulator()
     picture, mask = simulator.camera(224)
     small = cv2.resize(mask.astype(np.uint8), (56, 56), interpolation=cv2.INTER_AREA) > 0
-    assert iou(frame(picture, mask, 56)[1], small) > 0.8
+    assert iou(frame(picture, mask, 56)[1], small) > 0.7
 
 
 def test_the_palm_is_the_largest_circle() -> None:
