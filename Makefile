@@ -18,6 +18,8 @@ FEED ?=
 COUNT ?=
 AGENTS ?=
 RUNS ?=
+MEMBERS ?=
+ROUNDS ?=
 
 # PRESET=paper trains experiments/paper/EXP.yaml, which is laid over experiments/EXP.yaml.
 NAME = $(if $(PRESET),$(PRESET)/)$(EXP)
@@ -84,12 +86,19 @@ sweep: setup  ## try the settings of experiments/sweeps/EXP.yaml with wandb agen
 	@test -n "$(EXP)" || { echo "error: name a sweep with EXP=: $$(cd experiments/sweeps && ls | sed 's/\.yaml//' | xargs)"; exit 2; }
 	@$(RUN) sweep $(EXP) $(if $(COUNT),--count=$(COUNT)) $(if $(AGENTS),--agents=$(AGENTS)) $(ARGS)
 
+.PHONY: population
+population: setup  ## population-based training of experiments/populations/EXP.yaml on Ray (MEMBERS= ROUNDS= ARGS="--epochs=2 --first=80")
+	@test -n "$(EXP)" || { echo "error: name a population with EXP=: $$(cd experiments/populations && ls | sed 's/\.yaml//' | xargs)"; exit 2; }
+	@$(VENV)/bin/python -c 'import ray' 2>/dev/null || $(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[population]"
+	@$(RUN) population $(EXP) $(if $(MEMBERS),--members=$(MEMBERS)) $(if $(ROUNDS),--rounds=$(ROUNDS)) $(ARGS)
+
 .PHONY: test
 test: setup  ## the tests (seconds each)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 $(ARGS)
 
 .PHONY: test-slow
 test-slow: setup  ## the slow and integration tests
+	@$(VENV)/bin/python -c 'import ray' 2>/dev/null || $(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[population]"
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -q -n 2 -m "slow or integration" $(ARGS)
 
 .PHONY: lint

@@ -30,6 +30,7 @@ Generative models and reinforcement learning that draw anatomically correct huma
   validate    one pass over the validation data
   predict     the module's predictions
   sweep       try many settings with wandb agents: handgen sweep vae --count 10 (no account needed)
+  population  population-based training on Ray: handgen population spiral_mnist --members 4
   report      rewrite the tables in README.md and docs/ from experiments/results
   bench       compare speeds with reference implementations
   doctor      what this machine can do, and what to install for the rest
@@ -106,6 +107,10 @@ def dispatch(words: list[str]) -> int:
         from handgen.sweeps.command import main as run_sweep
 
         return run_sweep(rest)
+    elif command == "population":
+        from handgen.sweeps.population import main as run_population
+
+        return run_population(rest)
     else:
         raise UserError(f"unknown command {command!r}: `handgen --help` lists the commands")
     return 0

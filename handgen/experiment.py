@@ -6,7 +6,7 @@ from pathlib import Path
 from handgen.errors import UserError
 from handgen.paths import experiments_root
 
-NOT_EXPERIMENTS = ("defaults.yaml", "sweeps", "results")
+NOT_EXPERIMENTS = ("defaults.yaml", "sweeps", "populations", "results")
 RUN_CONFIG = "config.yaml"  # the resolved configuration that every run folder holds
 
 

@@ -1,0 +1,247 @@
+"""``handgen population``: population-based training on Ray Tune, on this machine or a cluster.
+
+Jaderberg et al., *Population Based Training of Neural Networks*, 2017, arXiv:1711.09846. Members train side by side;
+after each round a member of the worse quarter takes the checkpoint of one of the better quarter (exploit) and its
+settings, changed a little or drawn anew (explore). Ray decides who takes what from whom; checkpoints are our own, and
+a round is an ordinary ``handgen fit`` that continues one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import logging
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from handgen.errors import UserError
+from handgen.paths import experiments_root
+from handgen.runs import LAST_CHECKPOINT, run_date
+from handgen.sweeps.plan import Parameter, Plan, read_plan
+
+QUANTILE = 0.25
+RESAMPLE = 0.25
+"""Chance that a setting is drawn anew instead of multiplied by 0.8 or 1.2: Jaderberg et al. 2017, appendix A.2."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a member does between two comparisons.
+
+    Attributes:
+        config: experiment.
+        metric: column of ``metrics.csv``.
+        epochs: of a round.
+        first: epochs that all members have in common.
+        words: settings of all members.
+        threads: of each member.
+    """
+
+    config: str
+    metric: str
+    epochs: int
+    first: int
+    words: tuple[str, ...]
+    threads: int
+
+    def train(self, settings: dict[str, float], start: Path | None, until: int, folder: Path) -> Path:
+        """Train until an epoch; returns the run folder.
+
+        Raises:
+            UserError: if it fails; what it said is in ``round.log``.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        words = [f"--{name}={value}" for name, value in settings.items()]
+        words += [f"--trainer.max_epochs={until}", "--evaluate_after_fit=false", f"--threads={self.threads}"]
+        words += [f"--runs={folder}"] + ([f"--ckpt_path={start}"] if start else [])
+        command = [sys.executable, "-m", "handgen", "fit", f"--config={self.config}", *self.words, *words]
+        variables = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": str(self.threads)}
+        with (folder / "round.log").open("w", encoding="utf-8") as log:
+            done = subprocess.run(command, env=variables, stdout=log, stderr=log, check=False)
+        found = sorted(path.parent.parent for path in folder.rglob(str(LAST_CHECKPOINT)))
+        if done.returncode or not found:
+            said = (folder / "round.log").read_text(encoding="utf-8").strip().splitlines()
+            raise UserError(f"a member failed: {said[-1] if said else 'it said nothing'} ({folder / 'round.log'})")
+        return found[-1]
+
+    def value(self, run: Path) -> float:
+        """The metric at the end of a run.
+
+        Raises:
+            UserError: if it was never logged.
+        """
+        with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            values = [row[self.metric] for row in csv.DictReader(file) if row.get(self.metric)]
+        if not values:
+            raise UserError(f"{self.metric} was not logged in a round of {self.epochs} epochs: raise --epochs")
+        return float(values[-1])
+
+
+def member(settings: dict[str, Any], task: Round, start: str | None, rounds: int) -> None:
+    """A member's life: what Ray calls, and calls anew with another's checkpoint after an exploit.
+
+    Args:
+        settings: by their dotted names.
+        task: of each round.
+        start: checkpoint that all begin with.
+        rounds: in all.
+    """
+    from ray import tune
+
+    here = Path(tune.get_context().get_trial_dir() or ".")
+    given = tune.get_checkpoint()
+    before, first = (Path(start) if start else None), 0
+    if given is not None:
+        with given.as_directory() as folder:
+            before = here / "taken.ckpt"
+            shutil.copyfile(Path(folder) / LAST_CHECKPOINT.name, before)
+            first = int((Path(folder) / "round").read_text()) + 1
+    for number in range(first, rounds):
+        until = task.first + (number + 1) * task.epochs
+        run = task.train(settings, before, until, here / f"round-{number:03d}-{run_date()}")
+        kept = here / f"checkpoint-{number:03d}"
+        kept.mkdir(exist_ok=True)
+        shutil.copyfile(run / LAST_CHECKPOINT, kept / LAST_CHECKPOINT.name)
+        (kept / "round").write_text(str(number))
+        before = kept / LAST_CHECKPOINT.name
+        tune.report({"score": task.value(run), "round": number}, checkpoint=tune.Checkpoint.from_directory(kept))
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command line; returns the exit code.
+
+    Raises:
+        UserError: if the population is unknown, makes no sense, or Ray is absent.
+    """
+    parser = argparse.ArgumentParser("handgen population", description="Population-based training on Ray Tune.")
+    parser.add_argument("experiment", help="name of experiments/populations/NAME.yaml, or a file of that kind")
+    parser.add_argument("--members", type=int, default=4, help="members (SPIRAL had 12)")
+    parser.add_argument("--rounds", type=int, default=6, help="comparisons")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of a round")
+    parser.add_argument("--first", type=int, default=0, help="epochs trained once, before the members part")
+    parser.add_argument("--address", help="of a Ray cluster whose machines share this folder (default: this machine)")
+    parser.add_argument("--cpus", type=int, default=1, help="CPU cores of a member")
+    parser.add_argument("--gpus", type=float, default=0.0, help="GPUs of a member, a fraction shares one")
+    parser.add_argument("--seed", type=int, default=0, help="of the first settings, and of exploration")
+    parser.add_argument("--out", type=Path, default=Path("runs", "populations"), help="folder of the results")
+    options, fixed = parser.parse_known_args(list(words))
+    for name, least in {"members": 2, "rounds": 1, "epochs": 1, "cpus": 1, "first": 0}.items():
+        if getattr(options, name) < least:
+            raise UserError(f"--{name} must be at least {least}")
+    path = find_population(options.experiment)
+    plan = read_plan(path)
+    folder = (options.out / path.stem / run_date()).resolve()
+    task = Round(config_of(plan), str(plan.metric), options.epochs, options.first, tuple(fixed), options.cpus)
+    start = None
+    if options.first:
+        print(f"{options.first} epochs that all have in common")
+        start = str(task.train({}, None, options.first, folder / "first") / LAST_CHECKPOINT)
+    return run(plan, task, start, folder, options)
+
+
+def find_population(name: str) -> Path:
+    """The file of a population.
+
+    Raises:
+        UserError: if there is none of that name, with those that there are.
+    """
+    folder = experiments_root() / "populations"
+    for path in (Path(name), folder / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    raise UserError(f"there is no population {name!r}: known are {known}")
+
+
+def config_of(plan: Plan) -> str:
+    """The experiment that a plan's command trains.
+
+    Raises:
+        UserError: if it names none.
+    """
+    for word in yaml.safe_load(plan.text).get("command", []):
+        if str(word).startswith("--config="):
+            return str(word).partition("=")[2]
+    raise UserError("the population's command names no --config=experiments/NAME.yaml")
+
+
+def space_of(parameter: Parameter) -> Any:
+    """What Ray draws a setting from."""
+    from ray import tune
+
+    if parameter.values:
+        return tune.choice(list(parameter.values))
+    if parameter.distribution == "log_uniform_values":
+        return tune.loguniform(parameter.low, parameter.high)
+    return tune.uniform(parameter.low, parameter.high)
+
+
+def run(plan: Plan, task: Round, start: str | None, folder: Path, options: argparse.Namespace) -> int:
+    """Train the population and say what came of it."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    try:
+        import ray
+        from ray import tune
+        from ray.tune.schedulers import PopulationBasedTraining
+    except ImportError:
+        raise UserError("a population needs Ray: pip install -c constraints.txt -e '.[population]'") from None
+    ray.init(address=options.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    # What Ray draws settings and members from.
+    random.seed(options.seed)
+    np.random.seed(options.seed)
+    spaces = {name: space_of(parameter) for name, parameter in plan.parameters.items()}
+    scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=1,
+        hyperparam_mutations=spaces,
+        quantile_fraction=QUANTILE,
+        resample_probability=RESAMPLE,
+        synch=True,
+    )
+    trainable = tune.with_parameters(member, task=task, start=start, rounds=options.rounds)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": options.cpus, "gpu": options.gpus}),
+        param_space=spaces,
+        tune_config=tune.TuneConfig(
+            metric="score", mode="max" if plan.maximise else "min", scheduler=scheduler, num_samples=options.members
+        ),
+        run_config=tune.RunConfig(name="members", storage_path=str(folder), verbose=0),
+    )
+    try:
+        found = tuner.fit()
+    finally:
+        ray.shutdown()
+    return tell(found, plan, task, folder)
+
+
+def tell(found: Any, plan: Plan, task: Round, folder: Path) -> int:
+    """Write ``population.csv`` and ``best.ckpt``, and say how to evaluate it; returns 1 if every member failed."""
+    names = list(plan.parameters)
+    rows = []
+    for number, result in enumerate(found):
+        for report in [] if result.metrics_dataframe is None else result.metrics_dataframe.to_dict("records"):
+            settings = [report.get(f"config/{name}", result.config.get(name)) for name in names]
+            rows.append([number, report["round"], report["score"], *settings])
+    if not rows:
+        print(f"error: every member failed: {found.errors[0] if found.errors else 'nothing was reported'}")
+        return 1
+    with (folder / "population.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["member", "round", plan.metric, *names], *rows])
+    best = found.get_best_result()
+    with best.checkpoint.as_directory() as kept:
+        shutil.copyfile(Path(kept) / LAST_CHECKPOINT.name, folder / "best.ckpt")
+    print(f"all members, round by round: {folder / 'population.csv'}")
+    print(f"best: {plan.metric} {best.metrics['score']:.4g} with {best.config}")
+    print(f"evaluate it: python -m handgen test --config={task.config} --ckpt_path={folder / 'best.ckpt'}")
+    return 0
