@@ -199,7 +199,7 @@ def run(plan: Plan, task: Round, start: str | None, folder: Path, options: argpa
     ray.init(address=options.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     # What Ray draws settings and members from.
     random.seed(options.seed)
-    np.random.seed(options.seed)
+    np.random.seed(options.seed)  # noqa: NPY002
     spaces = {name: space_of(parameter) for name, parameter in plan.parameters.items()}
     scheduler = PopulationBasedTraining(
         time_attr="training_iteration",
