@@ -49,6 +49,7 @@ class ArmSAC(SAC):
         silhouette_weight: w_s.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
         imitation_weight: share of the silhouette's term that the actor keeps while SAC rewards it.
+        critic_updates_first: updates of SAC before the critics move the actor.
         imitation_lr: largest learning rate of the actor in the warm start; it falls to ``actor_lr``.
         kwargs: those of :class:`handgen.sac.SAC`.
     """
@@ -62,6 +63,7 @@ class ArmSAC(SAC):
         silhouette_weight: float = 20.0,
         finger_weight: float = 2.0,
         imitation_weight: float = 1.0,
+        critic_updates_first: int = 500,
         imitation_lr: float = 1e-3,
         **kwargs: Any,
     ) -> None:
@@ -77,8 +79,10 @@ class ArmSAC(SAC):
         self.measured = as_tensors(FITTED)
         self.imitator = copy.deepcopy(self.actor).requires_grad_(False)
         self.register_buffer("rewarded", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("rewarded_updates", torch.zeros((), dtype=torch.int64))
 
     rewarded: Tensor
+    rewarded_updates: Tensor
 
     def imitate(self, obs: Tensor) -> Tensor:
         """Actions (N, 12) of the actor as it was before it was rewarded."""
@@ -94,6 +98,7 @@ class ArmSAC(SAC):
             if not self.rewarded:
                 self.imitator.load_state_dict(self.actor.state_dict())
                 self.rewarded.fill_(True)
+            self.rewarded_updates += 1
             return super().training_step(batch, batch_idx)
         terms = self.imitation_losses(batch)
         if self.logs_now:
@@ -121,6 +126,8 @@ class ArmSAC(SAC):
     def policy_losses(self, shared: Tensor, features: Tensor, temperature: Tensor) -> dict[str, Tensor]:
         """Those of SAC, and what is kept of the warm start where targets are masks."""
         terms = super().policy_losses(shared, features, temperature)
+        if self.rewarded_updates <= self.hparams["critic_updates_first"]:
+            terms.pop("actor")  # critics that know nothing yet would spoil poses that are good already
         weight = self.hparams["imitation_weight"] * self.hparams["silhouette_weight"]
         if weight and self.hparams["observe"] == "masks":
             mask = (255.0 * (shared[:, 0] + 0.5)).round().byte()

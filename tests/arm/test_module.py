@@ -77,6 +77,16 @@ def test_while_it_is_rewarded_the_actor_goes_on_imitating(monkeypatch: pytest.Mo
     assert all(name.startswith("actor.") for name in moved(module, terms["silhouette"]))
 
 
+def test_critics_learn_before_they_move_the_actor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArmSAC, "logs_now", False)
+    module = small(critic_updates_first=1)
+    shared = module.online.encoder(imitation_batch()["obs"])
+    for updates, moves in ((1, False), (2, True)):
+        module.rewarded_updates.fill_(updates)
+        terms = module.policy_losses(shared, module.online.trunk(shared).detach(), torch.tensor(0.1))
+        assert ("actor" in terms) == moves
+
+
 def module_policy_losses(module: ArmSAC, shared: Tensor) -> Tensor:
     action, log_prob = module.actor.sample(shared)
     q = module.online.critics(module.online.trunk(shared).detach(), action, frozen=True)
