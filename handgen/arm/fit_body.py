@@ -24,8 +24,9 @@ RESTARTS, STEPS = 8, 120
 SEARCH_SIZE, SIZE = 28, 56
 FIXED = ("elbow",)
 """The elbow is where framing puts it."""
-STAY = 0.02
-"""Weight of the squared change of the measures: the arm is to look like a hand, from wherever it is seen."""
+STAY, STAY_RADII = 0.02, 1.0
+"""Weights of the squared change of the measures: the arm is to look like a hand, from wherever it is seen. A finger
+that fills the gaps of a closed hand would be a fat finger everywhere else."""
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +73,18 @@ def descend(
         edge = softness[0] * (softness[1] / softness[0]) ** (step / steps)
         soft = soft_silhouette(learnt, joints_of(torch.tanh(poses)), target.shape[-1], edge)
         errors = (soft - target).square().mean(dim=(1, 2))
-        moved = torch.stack([(learnt[name] - v).square().sum() for name, v in (drawn or measured).items()]).sum()
+        moved = change(learnt, drawn or measured)
         optimiser.zero_grad()
-        torch.autograd.backward(errors.sum() + STAY * len(errors) * moved)
+        torch.autograd.backward(errors.sum() + len(errors) * moved)
         optimiser.step()
         poses.data.clamp_(-2.5, 2.5)
     return {name: value.detach() for name, value in learnt.items()}, poses.detach(), errors.detach()
+
+
+def change(measured: dict[str, Tensor], drawn: dict[str, Tensor]) -> Tensor:
+    """What measures pay for being others than those drawn."""
+    weights = {name: STAY_RADII if name == "radii" else STAY for name in drawn}
+    return torch.stack([weights[name] * (measured[name] - value).square().sum() for name, value in drawn.items()]).sum()
 
 
 def search(measured: dict[str, Tensor], target: Tensor, generator: torch.Generator) -> Tensor:
