@@ -62,11 +62,11 @@ DRAWN = Body(
     thenar=(-0.1, 0.15, 0.22),
     thumb_base=(-0.28, 0.42),
     directions=(-0.87, -0.17, -0.03, 0.1, 0.28),
-    tilts=(1.2, 0.0, 0.0, 0.0, 0.0),
+    tilts=(1.2, 0.4, 0.1, -0.2, -0.45),
     lengths=((0.55, 0.45), (0.56, 0.5), (0.62, 0.57), (0.58, 0.56), (0.46, 0.44)),
     radii=((0.17, 0.14), (0.14, 0.115), (0.14, 0.115), (0.135, 0.11), (0.12, 0.095)),
 )
-"""Proportions of `handgen.anatomy`, a millimetre there 14 millimetres here."""
+"""Proportions of `handgen.anatomy`, a millimetre there 14 here; bent fingers come together, as a hand's do."""
 
 FITTED = Body(
     elbow=(0.0, 0.1),

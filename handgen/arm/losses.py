@@ -19,6 +19,17 @@ def joint_loss(joints: Tensor, truth: Tensor) -> Tensor:
     return (error * known).sum() / known.sum().clamp(min=1)
 
 
+def posture_loss(joints: Tensor) -> Tensor:
+    """``E[q^2]`` over the ten joints of digits, in radians^2: of all poses that look alike, the stretched one.
+
+    A finger bent before the palm and one that is hidden behind another have the same silhouette.
+
+    Args:
+        joints: (B, 12).
+    """
+    return joints[:, :10].square().mean()
+
+
 def silhouette_loss(soft: Tensor, mask: Tensor, finger_weight: float = 0.0) -> Tensor:
     """``E[w (s - m)^2] / E[w]`` over pixels, of a soft silhouette and a mask, with ``w = 1 + f`` on fingers, else 1.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from handgen.arm.body import FITTED, JOINTS
 from handgen.arm.geometry import as_tensors, joints_of, soft_silhouette
-from handgen.arm.losses import joint_loss, silhouette_loss
+from handgen.arm.losses import joint_loss, posture_loss, silhouette_loss
 from handgen.arm.networks import ImitationEncoder, SideBySide
 from handgen.sac import SAC
 
@@ -32,7 +32,10 @@ class ArmSAC(SAC):
        nothing, and silhouettes of training hands, through the arm's differentiable geometry. The second term stays
        while SAC rewards the actor::
 
-           w_j E[|q - q*|^2]  +  w_s E[(s(q) - m)^2]            q = the actor's mean, s its silhouette, m the target
+           w_j E[|q - q*|^2]  +  w_s E[(s(q) - m)^2]  +  w_p E[q^2]
+
+       with q the actor's mean, s its silhouette, m the target; w_p, for hands whose pose is not known alone, prefers
+       stretched fingers to bent ones where both look alike.
 
     2. **Hindsight.** A pose just reached is a target with a known best reward (data module).
     3. Actor and critics have an encoder each, so that the critics' learning leaves the actor's poses alone.
@@ -47,6 +50,7 @@ class ArmSAC(SAC):
         feature_dim: features of the encoders.
         joint_weight: w_j.
         silhouette_weight: w_s.
+        posture_weight: w_p.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
         imitation_weight: share of the silhouette's term that the actor keeps while SAC rewards it.
         critic_updates_first: updates of SAC before the critics move the actor.
@@ -61,6 +65,7 @@ class ArmSAC(SAC):
         feature_dim: int = 256,
         joint_weight: float = 1.0,
         silhouette_weight: float = 20.0,
+        posture_weight: float = 0.02,
         finger_weight: float = 2.0,
         imitation_weight: float = 1.0,
         critic_updates_first: int = 500,
@@ -104,13 +109,18 @@ class ArmSAC(SAC):
         if self.logs_now:
             self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
         h = self.hparams
-        loss: Tensor = h["joint_weight"] * terms["joints"] + h["silhouette_weight"] * terms["silhouette"]
-        return loss
+        weights = {name: h[f"{name}_weight"] for name in terms}
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
     def imitation_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Terms of the warm start; only the actor has a gradient."""
         joints = self.mean_joints(self.online.encoder(batch["obs"]))
-        return {"joints": joint_loss(joints, batch["joints"]), "silhouette": self.silhouette(joints, batch["mask"])}
+        unknown = batch["joints"].isnan().any(dim=1)
+        return {
+            "joints": joint_loss(joints, batch["joints"]),
+            "silhouette": self.silhouette(joints, batch["mask"]),
+            "posture": posture_loss(joints[unknown]) if bool(unknown.any()) else joints.sum() * 0.0,
+        }
 
     def mean_joints(self, shared: Tensor) -> Tensor:
         """The actor's mean pose (B, 12) in radians on images (B, 2 C, H, H)."""

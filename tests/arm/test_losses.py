@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handgen.arm.actor_critic import policy_gradient_loss, td_error
-from handgen.arm.losses import fingers, intersection_over_union, joint_loss, mismatch, silhouette_loss
+from handgen.arm.losses import fingers, intersection_over_union, joint_loss, mismatch, posture_loss, silhouette_loss
 
 NAN = float("nan")
 
@@ -49,6 +49,12 @@ def test_a_missing_finger_weighs_more() -> None:
     assert plain == pytest.approx(16 / 400)
     share = float(fingers(mask.float() / 255).mean())
     assert weighed == pytest.approx(3 * 16 / 400 / (1 + 2 * share), rel=1e-5)
+
+
+def test_posture_counts_the_digits_alone() -> None:
+    joints = torch.zeros(1, 12)
+    joints[0, 3], joints[0, 11] = 1.0, 1.0
+    assert float(posture_loss(joints)) == pytest.approx(0.1)
 
 
 def test_masks() -> None:
