@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from handgen.arm.body import FITTED, JOINTS
+from handgen.arm.critics import LookingCritics, TargetMask
 from handgen.arm.geometry import as_tensors, joints_of, soft_silhouette
 from handgen.arm.losses import joint_loss, posture_loss, silhouette_loss
 from handgen.arm.networks import ImitationEncoder, SideBySide
@@ -38,7 +39,8 @@ class ArmSAC(SAC):
        stretched fingers to bent ones where both look alike.
 
     2. **Hindsight.** A pose just reached is a target with a known best reward (data module).
-    3. Actor and critics have an encoder each, so that the critics' learning leaves the actor's poses alone.
+    3. Actor and critics have an encoder each, so that the critics' learning leaves the actor's poses alone. Critics of
+       silhouettes are shown the one that an action would have (`LookingCritics`).
 
     Two kinds of batches come from :class:`handgen.datamodules.arm_rollouts.ArmRollouts`: for the warm start, ``obs``
     uint8 (B, C, H, 2 H), ``mask`` uint8 (B, H, H) and ``joints`` (B, 12), NaN where unknown; then those of
@@ -82,6 +84,10 @@ class ArmSAC(SAC):
         for name in ("obs_dim", "action_dim"):
             self.hparams.pop(name)  # no arguments here: load_from_checkpoint would pass them on
         self.measured = as_tensors(FITTED)
+        if observe == "masks":
+            self.online.trunk = TargetMask(SILHOUETTE_SIZE)
+            self.online.critics = LookingCritics(self.measured, self.equations.critics, SILHOUETTE_SIZE, SOFTNESS)  # type: ignore[assignment]
+            self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.imitator = copy.deepcopy(self.actor).requires_grad_(False)
         self.register_buffer("rewarded", torch.zeros((), dtype=torch.bool))
         self.register_buffer("rewarded_updates", torch.zeros((), dtype=torch.int64))
