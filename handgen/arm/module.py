@@ -50,7 +50,7 @@ class ArmSAC(SAC):
         observe: ``masks`` or ``pictures``, as the environment.
         size: height and width H of a picture.
         feature_dim: features of the encoders.
-        joint_weight: w_j.
+        joints_weight: w_j.
         silhouette_weight: w_s.
         posture_weight: w_p.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
@@ -65,7 +65,7 @@ class ArmSAC(SAC):
         observe: Literal["masks", "pictures"] = "masks",
         size: int = 56,
         feature_dim: int = 256,
-        joint_weight: float = 1.0,
+        joints_weight: float = 1.0,
         silhouette_weight: float = 20.0,
         posture_weight: float = 0.02,
         finger_weight: float = 2.0,
@@ -114,9 +114,11 @@ class ArmSAC(SAC):
         terms = self.imitation_losses(batch)
         if self.logs_now:
             self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
-        h = self.hparams
-        weights = {name: h[f"{name}_weight"] for name in terms}
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return self.imitation_loss(terms)
+
+    def imitation_loss(self, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of the warm start's terms."""
+        return torch.stack([self.hparams[f"{name}_weight"] * term for name, term in terms.items()]).sum()
 
     def imitation_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Terms of the warm start; only the actor has a gradient."""

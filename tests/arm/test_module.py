@@ -57,6 +57,14 @@ def test_the_warm_start_moves_the_actor_and_nothing_else() -> None:
         assert all(parameter.startswith("actor.") for parameter in names)
 
 
+def test_the_warm_start_s_terms_are_weighed() -> None:
+    module = small(joints_weight=2.0, silhouette_weight=3.0, posture_weight=5.0)
+    terms = module.imitation_losses(imitation_batch())
+    wanted = 2 * terms["joints"] + 3 * terms["silhouette"] + 5 * terms["posture"]
+    torch.testing.assert_close(module.imitation_loss(terms), wanted)
+    assert all(float(term.detach()) > 0 for term in terms.values())
+
+
 def test_the_critics_loss_leaves_the_actor_s_encoder_alone() -> None:
     module = small()
     q = module.online.critics(module.online.trunk(module.online.encoder(pictures(4))), torch.zeros(4, 12))
