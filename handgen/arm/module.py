@@ -27,7 +27,7 @@ class ArmSAC(SAC):
     """SAC for ``handgen/ArmImitation-v0``: the target beside the arm in, twelve joint angles out.
 
     Haarnoja et al. 2018 (arXiv:1812.05905) with a layer-normalised CNN, as in the second script of *Hand Imitation*
-    (2020). Three things are added, each of which docs/arm.md measures:
+    (2020). Three things are added (docs/arm.md):
 
     1. **Warm start.** The actor first learns poses by itself: angles of random poses of the arm, whose pictures cost
        nothing, and silhouettes of training hands, through the arm's differentiable geometry. The second term stays

@@ -15,9 +15,8 @@ from pathlib import Path
 import yaml
 
 from handgen.errors import UserError
-from handgen.paths import experiments_root
 from handgen.sweeps.outcome import draw, print_table, write_table
-from handgen.sweeps.plan import Parameter, Plan, parse_plan, read_plan
+from handgen.sweeps.plan import Parameter, Plan, find_plan, parse_plan, read_plan
 from handgen.sweeps.search import make_search
 from handgen.sweeps.server import ENTITY, PROJECT, Sweep, SweepServer
 
@@ -41,25 +40,12 @@ def main(words: Sequence[str]) -> int:
     for name in ("count", "agents"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise UserError(f"--{name} must be at least 1")
-    path = find_sweep(options.experiment)
+    path = find_plan("sweep", options.experiment)
     plan = settled(read_plan(path), fixed, options.count)
     check_settings(plan)
     if not options.local and has_account():
         return run_online(plan, options.agents)
     return run_local(plan, path.stem, options.agents, options.seed, options.out)
-
-
-def find_sweep(name: str) -> Path:
-    """The file of a sweep.
-
-    Raises:
-        UserError: if there is none of that name, with those that there are.
-    """
-    folder = experiments_root() / "sweeps"
-    for path in (Path(name), folder / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    raise UserError(f"there is no sweep {name!r}: known are {', '.join(sorted(p.stem for p in folder.glob('*.yaml')))}")
 
 
 def settled(plan: Plan, words: Sequence[str], count: int | None) -> Plan:

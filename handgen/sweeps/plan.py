@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from handgen.errors import UserError
+from handgen.paths import experiments_root
 
 METHODS = ("grid", "random", "bayes")
 GOALS = ("minimize", "maximize")
@@ -56,6 +57,24 @@ class Plan:
     maximise: bool
     parameters: Mapping[str, Parameter]
     run_cap: int | None
+
+
+def find_plan(kind: str, name: str) -> Path:
+    """The file of a sweep or a population.
+
+    Args:
+        kind: ``sweep`` or ``population``: the folder of ``experiments`` is its plural.
+        name: of a file there, or a file of one's own.
+
+    Raises:
+        UserError: if there is none of that name, with those that there are.
+    """
+    folder = experiments_root() / f"{kind}s"
+    for path in (Path(name), folder / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    raise UserError(f"there is no {kind} {name!r}: known are {known}")
 
 
 def read_plan(path: Path) -> Plan:

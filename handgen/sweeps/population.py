@@ -25,9 +25,8 @@ import numpy as np
 import yaml
 
 from handgen.errors import UserError
-from handgen.paths import experiments_root
 from handgen.runs import LAST_CHECKPOINT, run_date
-from handgen.sweeps.plan import Parameter, Plan, read_plan
+from handgen.sweeps.plan import Parameter, Plan, find_plan, read_plan
 
 QUANTILE = 0.25
 RESAMPLE = 0.25
@@ -138,7 +137,7 @@ def main(words: Sequence[str]) -> int:
     for name, least in {"members": 2, "rounds": 1, "epochs": 1, "cpus": 1, "first": 0}.items():
         if getattr(options, name) < least:
             raise UserError(f"--{name} must be at least {least}")
-    path = find_population(options.experiment)
+    path = find_plan("population", options.experiment)
     plan = read_plan(path)
     folder = (options.out / path.stem / run_date()).resolve()
     task = Round(config_of(plan), str(plan.metric), options.epochs, options.first, tuple(fixed), options.cpus)
@@ -147,20 +146,6 @@ def main(words: Sequence[str]) -> int:
         print(f"{options.first} epochs that all have in common")
         start = str(task.train({}, None, options.first, folder / "first") / LAST_CHECKPOINT)
     return run(plan, task, start, folder, options)
-
-
-def find_population(name: str) -> Path:
-    """The file of a population.
-
-    Raises:
-        UserError: if there is none of that name, with those that there are.
-    """
-    folder = experiments_root() / "populations"
-    for path in (Path(name), folder / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-    raise UserError(f"there is no population {name!r}: known are {known}")
 
 
 def config_of(plan: Plan) -> str:

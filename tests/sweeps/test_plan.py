@@ -8,8 +8,8 @@ import yaml
 from handgen.errors import UserError
 from handgen.experiment import known_experiments
 from handgen.paths import experiments_root
-from handgen.sweeps.command import check_settings, find_sweep, settled
-from handgen.sweeps.plan import Parameter, parse_plan, read_plan
+from handgen.sweeps.command import check_settings, settled
+from handgen.sweeps.plan import Parameter, find_plan, parse_plan, read_plan
 
 SHIPPED = sorted((experiments_root() / "sweeps").glob("*.yaml"))
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_served_is_told(content: dict[str, object], words: str, t
 
 def test_files_that_are_no_sweeps_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no sweep 'none': known are .*sac_imm"):
-        find_sweep("none")
+        find_plan("sweep", "none")
     with pytest.raises(UserError, match="there is no sweep"):
         read_plan(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("a: [")

@@ -10,8 +10,8 @@ import pytest
 
 from handgen import cli
 from handgen.errors import UserError
-from handgen.sweeps.plan import read_plan
-from handgen.sweeps.population import Round, config_of, find_population
+from handgen.sweeps.plan import find_plan, read_plan
+from handgen.sweeps.population import Round, config_of
 
 POPULATION = """\
 method: random
@@ -67,7 +67,7 @@ def test_mistakes_are_named(words: list[str], message: str, capsys: pytest.Captu
 
 
 def test_the_shipped_population_varies_what_spiral_varied() -> None:
-    plan = read_plan(find_population("spiral_mnist"))
+    plan = read_plan(find_plan("population", "spiral_mnist"))
     assert set(plan.parameters) == {"model.rl_lr", "model.entropy_weight"} and plan.maximise
     assert config_of(plan) == "experiments/spiral_mnist.yaml"
 
