@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handgen.callbacks.image_log import log_image
-from handgen.keypoints.coordinates import cell_centres, joint_marginals, published_marginals, soft_argmax
+from handgen.keypoints.coordinates import cell_centres, marginals_of, soft_argmax
 from handgen.keypoints.overlay import draw_keypoints, point_colours
 
 COLUMNS = ("source: what things look like", "target with keypoints", "heat maps of the keypoints", "target redrawn")
@@ -33,7 +33,6 @@ class KeypointFigure(Callback):
 
     def __init__(self, pairs: int = 4, every_n_epochs: int = 4, spacing: int = 7) -> None:
         self.pairs, self.every_n_epochs, self.spacing = pairs, every_n_epochs, spacing
-        self._shown: Tensor | None = None
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: dict[str, Tensor], batch_idx: int, *rest: int
@@ -63,7 +62,7 @@ def draw_figure(module: Any, frames: Tensor) -> NDArray[np.uint8]:
 
     Args:
         module: an ``IMM`` in evaluation mode.
-        frames: (N, 3, H, W) in [0, 1], N at least 2: each is the source of the one after it.
+        frames: (N, 3, H, W) in [0, 1], N at least 2; the first is not a target.
 
     Returns:
         RGB, uint8 (H, W, 3).
@@ -73,7 +72,7 @@ def draw_figure(module: Any, frames: Tensor) -> NDArray[np.uint8]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    source, target = frames[:-1], frames[1:]
+    source, target = module.sources(frames)[1:], frames[1:]
     keypoints = module(target)
     shown = min(keypoints.shape[1], MOST_MAPS)
     across = min(shown, 8)
@@ -112,8 +111,7 @@ def coloured_heatmaps(module: Any, keypoints: Tensor, height: int, width: int) -
 
 def _draw_score_maps(panels: Any, keynet: Any, scores: Tensor) -> None:
     """One panel for each score map (K, h, w): the map, its marginals as curves inside the frame, the point."""
-    marginals = joint_marginals if keynet.marginals == "joint" else published_marginals
-    columns, rows = (part[0].cpu() for part in marginals(scores[None], keynet.temperature))
+    columns, rows = (part[0].cpu() for part in marginals_of(scores[None], keynet.marginals, keynet.temperature))
     points = soft_argmax(scores[None], keynet.marginals, keynet.temperature)[0].cpu()
     colours = point_colours(keynet.keypoints).tolist()
     x, y = cell_centres(scores.shape[2], points), cell_centres(scores.shape[1], points)

@@ -57,6 +57,7 @@ class KeypointRollouts(ReplayDataModule):
         )
         self.keypoint_updates, self.keypoint_batch_size = keypoint_updates, keypoint_batch_size
         self.keypoint_updates_done = 0
+        self.described = False
         self._known: KnownFrames | None = None
 
     @property
@@ -102,7 +103,7 @@ class KeypointRollouts(ReplayDataModule):
         """A batch of frames for the keypoints, or one of transitions."""
         if self.keypoint_updates_done < self.keypoint_updates:
             return self._frames()
-        if self.keypoint_updates_done == self.keypoint_updates:
+        if not self.described:
             self._describe()
         return super().next_batch()
 
@@ -123,7 +124,7 @@ class KeypointRollouts(ReplayDataModule):
         replay.describe_all(known.describe)
         known.values, ended = replay.newest()
         known.begin(ended, self._obs)
-        self.keypoint_updates_done += 1
+        self.described = True
 
     def _stored(self) -> Tensor:
         """All frames in the replay, uint8 (N, S C, H, W)."""
@@ -146,7 +147,7 @@ class KeypointRollouts(ReplayDataModule):
         """What happened, with descriptions; before there are keypoints, with zeros in their place."""
         kept = super()._transition(action, step)
         size = self.describer.description_dim
-        if self.keypoint_updates_done <= self.keypoint_updates:
+        if not self.described:
             blank = torch.zeros(self.num_envs, size)
             return {**kept, "description": blank, "next_description": blank}
         described = self.known.describe(step.next_obs)
@@ -160,10 +161,13 @@ class KeypointRollouts(ReplayDataModule):
     def own_state(self) -> dict[str, Any]:
         """What `ReplayDataModule` saves, how far the keypoints are, and what is known of the last frames."""
         known = self.known.values.cpu().clone()
-        return {**super().own_state(), "keypoint_updates_done": self.keypoint_updates_done, "known": known}
+        done = {"keypoint_updates_done": self.keypoint_updates_done, "described": self.described}
+        return {**super().own_state(), **done, "known": known}
 
     def load_own_state(self, own: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         super().load_own_state(own)
         self.keypoint_updates_done = own["keypoint_updates_done"]
+        # Earlier versions counted one update more instead.
+        self.described = own.get("described", self.keypoint_updates_done > self.keypoint_updates)
         self.known.values = own["known"].to(self._obs.device)

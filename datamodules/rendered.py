@@ -145,9 +145,15 @@ def render_on_all_cores(
     workers = workers if workers > 1 else 0  # one chunk is not worth a process
     start = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
     context = start if clean_start and workers else None
-    # A loader does it all: processes, order, errors, clean end.
+    # A loader does it all: processes, order, errors, clean end. Without a generator it would draw from torch's own, and
+    # training after rendering would differ from training on what an earlier run has rendered.
     loader = DataLoader(
-        data, batch_size=None, collate_fn=identity, num_workers=workers, multiprocessing_context=context
+        data,
+        batch_size=None,
+        collate_fn=identity,
+        num_workers=workers,
+        multiprocessing_context=context,
+        generator=torch.Generator(),
     )
     for images, columns in loader:
         yield torch.from_numpy(images), columns

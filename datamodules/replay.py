@@ -107,6 +107,8 @@ class ReplayDataModule(LightningDataModule):
             batch_size=(batch_size, batch_size >= 1, "be at least 1"),
             eval_episodes=(eval_episodes, eval_episodes >= 1, "be at least 1"),
             test_episodes=(test_episodes, test_episodes >= 1, "be at least 1"),
+            action_repeat=(action_repeat, action_repeat >= 1, "be at least 1"),
+            updates_per_decision=(updates_per_decision, updates_per_decision > 0, "be positive"),
         )
         self.env_id, self.env_kwargs = env_id, env_kwargs or {}
         self.dataset = env_id

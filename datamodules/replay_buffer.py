@@ -147,9 +147,10 @@ class ReplayBuffer:
         return entries.index_select(0, flat.flatten()).view(*flat.shape, *entries.shape[1:])
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows written so far, as tensors and plain numbers."""
-        # Cloned: a view would be saved with all the memory behind it.
-        columns = {name: column[: self.filled].cpu().clone() for name, column in self.columns.items()}
+        """The rows written so far, as tensors and plain numbers; of a full ring the tensors themselves, not copies."""
+        # A part is cloned: a view would be saved with all the memory behind it.
+        whole = self.filled == self.rows
+        columns = {name: c.cpu() if whole else c[: self.filled].cpu().clone() for name, c in self.columns.items()}
         return {"columns": columns, "filled": self.filled, "head": self.head, "rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

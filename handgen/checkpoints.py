@@ -27,9 +27,15 @@ class WholeCheckpoints(TorchCheckpointIO):
             checkpoint: what to write.
             path: the file.
             storage_options: not used, as in Lightning's own.
+
+        Raises:
+            OSError: the disk is full or cannot be written to.
         """
-        with whole_file(Path(path)) as partial:
-            torch.save(checkpoint, partial)
+        try:
+            with whole_file(Path(path)) as partial, partial.open("wb") as file:
+                torch.save(checkpoint, file)
+        except RuntimeError as error:  # torch hides what the disk said
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

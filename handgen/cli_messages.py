@@ -1,5 +1,6 @@
 """Turning the libraries' messages into ours: one clear line for mistakes, silence for advertisements."""
 
+import errno
 import logging
 import os
 import re
@@ -31,6 +32,8 @@ NO_CLASS = (
     ".*not .*import.*",
     "module .* has no attribute .*",
 )
+# What a disk says when nothing more can be written.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def quiet() -> None:
@@ -59,6 +62,15 @@ def friendly_errors() -> Iterator[None]:
     except ValueError as error:  # how jsonargparse passes on what a constructor refuses
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        raise
+    except OSError as error:
+        said = f"{error.strerror}{f': {error.filename}' if error.filename else ''}"
+        if error.errno in FULL:
+            raise UserError(
+                f"the disk is full ({said}): free some space, then CKPT=last goes on from the last checkpoint"
+            ) from error
+        if error.errno in (errno.EROFS, errno.EACCES):
+            raise UserError(f"the disk refuses ({said}): give --runs=DIR, or the permission") from error
         raise
 
 

@@ -1,5 +1,7 @@
 """The one error that is meant for the person at the keyboard."""
 
+from typing import get_args
+
 
 class UserError(RuntimeError):
     """What was asked cannot be done, and the message says in one line why and what to do instead.
@@ -7,6 +9,20 @@ class UserError(RuntimeError):
     The command line prints the message as ``error: ...`` without a traceback and ends with exit code 2; the
     environment variable ``HANDGEN_TRACEBACK=1`` shows where it came from.
     """
+
+
+def check_choices(**settings: tuple[object, object]) -> None:
+    """Refuse words that are none of those there are; the command line does so by itself, where it knows the type.
+
+    Args:
+        settings: value, and the ``Literal`` of all words.
+
+    Raises:
+        UserError: naming the first that is not right.
+    """
+    for name, (value, literal) in settings.items():
+        if value not in get_args(literal):
+            raise UserError(f"{name} must be one of {', '.join(map(str, get_args(literal)))}, got {value!r}")
 
 
 def check_ranges(**settings: tuple[object, bool, str]) -> None:

@@ -1,13 +1,12 @@
 """Two processes, on one machine and as two nodes: the same weights at the end, one set of files, seeds of their own."""
 
 import json
-import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from small_runs import PLAIN, ROOT, SMALL, command, variables
 
 CHECK = '''
 from pathlib import Path
@@ -33,52 +32,20 @@ trainer:
   callbacks+:
     - class_path: checksum.Checksum
 """
-SHRUNK = {
-    "vae": [
-        "--model.image_size=32", "--data.image_size=32", "--model.width=8", "--model.latent_dim=4",
-        "--data.train_count=32", "--data.val_count=8", "--data.test_count=8", "--data.batch_size=8",
-        "--trainer.max_epochs=2", "--evaluate_after_fit=false",
-    ],
-    "sac_pendulum": [
-        "--data.epoch_env_steps=200", "--data.warmup_decisions=50", "--trainer.max_epochs=2",
-        "--data.eval_episodes=2", "--data.test_episodes=2", "--model.hidden_dims=[16,16]",
-    ],
-    "sac_imm": [
-        "--data.epoch_env_steps=800", "--data.warmup_decisions=20", "--data.keypoint_updates=4", "--data.batch_size=8",
-        "--data.keypoint_batch_size=4", "--data.replay_capacity_transitions=500", "--data.eval_episodes=2",
-        "--data.test_episodes=2", "--data.num_processes=0", "--data.updates_per_decision=0.2",
-        "--model.smallest_reliability=null", "--model.hidden_dims=[16,16]", "--model.resets_env_steps=[600]",
-        "--trainer.max_epochs=2",
-    ],
-    "spiral_digits": [
-        "--model.image_size=16", "--model.width=16", "--model.length=3", "--model.strokes=2",
-        "--model.discriminator_width=4", "--data.train_count=40", "--data.fit_updates=2", "--data.distill_updates=2",
-        "--data.batch_size=4", "--data.fit_batch_size=4", "--data.epoch_updates=4", "--data.warming_updates=1",
-        "--trainer.max_epochs=2", "--evaluate_after_fit=false",
-    ],
-}  # fmt: skip
-PLAIN = ("vae", "sac_pendulum")
-"""Methods whose every update moves all weights; others need to be told which it does not."""
+SLOW = ("imm", "sac_ae", "vae_sac_loss", "arm_sac", "arm_actor_critic")
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", SHRUNK)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SMALL]
+)
 def test_two_processes_end_with_the_same_weights(name: str, tmp_path: Path) -> None:
     (tmp_path / "checksum.py").write_text(CHECK)
-    (tmp_path / "extra.yaml").write_text(
-        EXTRA.replace("STRATEGY", "ddp" if name in PLAIN else "ddp_find_unused_parameters_true")
-    )
-    words = ["fit", "--config=extra.yaml", f"--config={name}", "--threads=1", *SHRUNK[name]]
-    root = Path(__file__).parents[1]
-    variables = {**os.environ, "PYTHONPATH": f"{tmp_path}:{root}", "HANDGEN_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-m", "handgen", *words],
-        cwd=tmp_path,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    strategy = "ddp" if name in PLAIN else "ddp_find_unused_parameters_true"
+    (tmp_path / "extra.yaml").write_text(EXTRA.replace("STRATEGY", strategy))
+    words = command(name, tmp_path / "runs", "--config=extra.yaml")
+    environment = {**variables(tmp_path), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     (weights, drawn, steps), (others, otherwise, also) = (
         (tmp_path / f"rank-{rank}.txt").read_text().split() for rank in (0, 1)
@@ -100,21 +67,13 @@ def test_two_nodes_under_torchrun_end_with_the_same_weights(tmp_path: Path) -> N
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     launch = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1"]
-    words = [
-        "-m",
-        "handgen",
-        "fit",
-        "--config=extra.yaml",
-        "--config=sac_pendulum",
-        "--threads=1",
-        *SHRUNK["sac_pendulum"],
-    ]
-    variables = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}", "OMP_NUM_THREADS": "1"}
+    words = command("sac_pendulum", tmp_path / "runs", "--config=extra.yaml")
+    environment = {**variables(tmp_path), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     nodes = [
         subprocess.Popen(
-            [sys.executable, *launch, f"--master-port={port}", f"--node-rank={rank}", *words],
+            [words[0], *launch, f"--master-port={port}", f"--node-rank={rank}", *words[1:]],
             cwd=tmp_path,
-            env=variables,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -65,8 +65,13 @@ def expected_coordinates(columns: Tensor, rows: Tensor) -> Tensor:
 
 def soft_argmax(scores: Tensor, marginals: Marginals = "joint", temperature: float = 1.0) -> Tensor:
     """Coordinates (B, K, 2) of score maps (B, K, H, W), by one of the two kinds of marginals."""
+    return expected_coordinates(*marginals_of(scores, marginals, temperature))
+
+
+def marginals_of(scores: Tensor, marginals: Marginals, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Either kind of marginals of score maps (B, K, H, W): over columns (B, K, W) and over rows (B, K, H)."""
     distributions = joint_marginals if marginals == "joint" else published_marginals
-    return expected_coordinates(*distributions(scores, temperature))
+    return distributions(scores, temperature)
 
 
 def gaussian_heatmaps(keypoints: Tensor, height: int, width: int, sigma: float) -> Tensor:

@@ -79,17 +79,17 @@ def separation(keypoints: Tensor, sigma: float) -> Tensor:
     return (crowding * others).sum() / (others.sum() * len(keypoints))
 
 
-def concentration(probability: Tensor, keypoints: Tensor) -> Tensor:
+def concentration(columns: Tensor, rows: Tensor, keypoints: Tensor) -> Tensor:
     """Mean squared distance of a score map's mass from its point (after Zhang et al. 2018, arXiv:1804.04412).
 
     Args:
-        probability: (B, K, H, W), 1 in sum over the last two.
-        keypoints: (B, K, 2), its expected coordinates.
+        columns: distribution over columns (B, K, W).
+        rows: over rows (B, K, H).
+        keypoints: (B, K, 2), the expected coordinates of both.
     """
-    height, width = probability.shape[2:]
-    across = (cell_centres(width, keypoints) - keypoints[..., :1]).square()
-    down = (cell_centres(height, keypoints) - keypoints[..., 1:]).square()
-    spread = (probability.sum(dim=2) * across).sum(dim=-1) + (probability.sum(dim=3) * down).sum(dim=-1)
+    across = (cell_centres(columns.shape[-1], keypoints) - keypoints[..., :1]).square()
+    down = (cell_centres(rows.shape[-1], keypoints) - keypoints[..., 1:]).square()
+    spread = (columns * across).sum(dim=-1) + (rows * down).sum(dim=-1)
     return spread.mean()
 
 

@@ -9,15 +9,18 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from handgen.errors import UserError
+from handgen.errors import UserError, check_choices
 from handgen.keypoints import losses, warps
-from handgen.keypoints.coordinates import Marginals, cell_probability, gaussian_heatmaps
+from handgen.keypoints.coordinates import Marginals, gaussian_heatmaps, marginals_of
 from handgen.keypoints.networks import GenNet, KeyNet, Layers
 from handgen.keypoints.probe import PROBES, Probed, figures
 from handgen.precision import Compute, autocast
 from handgen.results import Measurement
 
 Batch = dict[str, Tensor]
+Source = Literal["another", "bent"]
+Crop = Literal["none", "same", "independent"]
+Schedule = Literal["cosine", "constant"]
 BACKGROUND_FRAMES = 500
 BENT, BEND = (0.26, 0.15, 0.15), 0.08
 """How sources are bent: rotation (radians), zoom and shift, and displacements ([-1, 1] units) of a lattice."""
@@ -101,7 +104,7 @@ class IMM(LightningModule):
         marginals: Marginals = "joint",
         temperature: float = 1.0,
         sigma: float = 0.1,
-        source: Literal["another", "bent"] = "another",
+        source: Source = "another",
         transporter: bool = False,
         foreground_weight: float = 20.0,
         foreground_threshold: float = 0.1,
@@ -116,16 +119,24 @@ class IMM(LightningModule):
         separation_sigma: float = 0.1,
         concentration_weight: float = 0.0,
         concentration_from_step: int = 250,
-        crop: Literal["none", "same", "independent"] = "none",
+        crop: Crop = "none",
         crop_share: float = 0.9,
         lr: float = 1e-3,
-        lr_schedule: Literal["cosine", "constant"] = "cosine",
+        lr_schedule: Schedule = "cosine",
         lr_warmup_steps: int = 50,
         compute: Compute = "auto",
         image_channels: int = 3,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        check_choices(  # an agent's settings of IMM come past the command line's own check
+            layers=(layers, Layers),
+            marginals=(marginals, Marginals),
+            source=(source, Source),
+            crop=(crop, Crop),
+            lr_schedule=(lr_schedule, Schedule),
+            compute=(compute, Compute),
+        )
         side = image_size if crop == "none" else int(crop_share * image_size)
         if sigma <= 0 or temperature <= 0 or not 0 < crop_share <= 1:
             raise UserError("sigma and temperature must be positive, crop_share in (0, 1]")
@@ -164,12 +175,26 @@ class IMM(LightningModule):
         h = self.hparams
         return bool(h["foreground_weight"] > 0 or (h["equivariance_weight"] > 0 and h["foreground_warp"]))
 
+    def sources(self, image: Tensor) -> Tensor:
+        """The frames (B, C, H, W) that each of a batch is redrawn from; evaluation leaves training's random numbers."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            return image.roll(1, 0) if self.hparams["source"] == "another" else self._bend(image)
+
     # Training.
 
     def on_fit_start(self) -> None:
-        """Take the background from the training frames, once."""
+        """Take the background from the training frames, once.
+
+        Raises:
+            UserError: if the frames are of another size than ``image_size``.
+        """
+        frames = self.trainer.datamodule.images("train")  # type: ignore[attr-defined]
+        if frames.shape[2:] != self.background.shape[1:]:
+            size, expected = frames.shape[-1], self.background.shape[-1]
+            raise UserError(f"data.image_size={size} and model.image_size={expected} must be the same")
         if self.needs_background and self.background.isnan().any():
-            self.fit_background(self.trainer.datamodule.images("train"))  # type: ignore[attr-defined]
+            self.fit_background(frames)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step on ``batch["image"]``, float (B, 3, H, W) in [0, 1]; each frame's source is the one before it."""
@@ -190,8 +215,8 @@ class IMM(LightningModule):
         if self.hparams["separation_weight"] > 0:
             terms["separation"] = losses.separation(keypoints, self.hparams["separation_sigma"])
         if self.hparams["concentration_weight"] > 0:
-            probability = cell_probability(scores, self.keynet.temperature)
-            terms["concentration"] = losses.concentration(probability, keypoints)
+            columns, rows = marginals_of(scores, self.keynet.marginals, self.keynet.temperature)
+            terms["concentration"] = losses.concentration(columns, rows, keypoints)
         return terms
 
     def total(self, terms: dict[str, Tensor], step: int) -> Tensor:
@@ -276,11 +301,7 @@ class IMM(LightningModule):
         image = batch["image"]
         labels = {name: batch[name].cpu() for name in PROBES if name in batch}
         if batch_idx == 0:
-            another = self.hparams["source"] == "another"
-            devices = [self.device] if self.device.type == "cuda" else []
-            with torch.random.fork_rng(devices=devices):  # evaluation leaves the random numbers of training alone
-                source = image.roll(1, 0) if another else self._bend(image)
-            self.log("eval/mse", losses.squared_error(self.reconstruct(source, image), image))
+            self.log("eval/mse", losses.squared_error(self.reconstruct(self.sources(image), image), image))
         if labels:
             self.probed.append(Probed(self(image).cpu(), batch["split"].cpu(), labels))
 

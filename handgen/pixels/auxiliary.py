@@ -18,10 +18,10 @@ class AuxiliarySAC(SAC):
 
     Two Adams on one encoder are not one Adam on the sum: each divides by the size of its own gradients, so that a
     reconstruction moves the encoder as far as the critics do however small its error is. That is what the published
-    agents do, and why this one class of the suite optimises by hand. The second step goes past Lightning's counter:
+    agents do, and why this class optimises by hand. The second step goes past Lightning's counter:
     ``global_step`` counts updates here as everywhere.
 
-    Subclasses give `auxiliary_loss` and `auxiliary_groups`.
+    Subclasses give `second_objective` and `second_groups`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,7 +42,7 @@ class AuxiliarySAC(SAC):
         logs = self.logs_now
         agent.step()
         self.follow(update)
-        terms = self.auxiliary_loss(batch, update)
+        terms = self.second_objective(batch, update)
         second = torch.stack(list(terms.values())).sum()
         auxiliary.zero_grad()
         self.manual_backward(second)
@@ -51,7 +51,7 @@ class AuxiliarySAC(SAC):
             self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()})
         return loss.detach() + second.detach()
 
-    def auxiliary_loss(self, batch: Batch, update: int) -> dict[str, Tensor]:
+    def second_objective(self, batch: Batch, update: int) -> dict[str, Tensor]:
         """Terms of the second objective, by name.
 
         Args:
@@ -60,7 +60,7 @@ class AuxiliarySAC(SAC):
         """
         raise NotImplementedError
 
-    def auxiliary_groups(self) -> list[dict[str, Any]]:
+    def second_groups(self) -> list[dict[str, Any]]:
         """Parameter groups of its optimiser."""
         raise NotImplementedError
 
@@ -68,5 +68,5 @@ class AuxiliarySAC(SAC):
         """Adam for SAC, Adam for the second objective."""
         return [
             torch.optim.Adam(self.parameter_groups(), fused=True),
-            torch.optim.Adam(self.auxiliary_groups(), fused=True),
+            torch.optim.Adam(self.second_groups(), fused=True),
         ]

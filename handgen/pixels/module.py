@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from handgen.errors import UserError
+from handgen.errors import UserError, check_ranges
 from handgen.keypoints.module import build_imm
 from handgen.pixels.autoencoder import (
     PUBLISHED_STRIDES,
@@ -51,6 +51,10 @@ class PixelSAC(AuxiliarySAC):
     1. The critics' and the actor's step are one (:class:`handgen.sac.SAC`), so that the actor sees the critics before
        their step; the autoencoder's step comes after both, as published.
     2. The convolutions of a batch are computed once for critics and actor.
+    4. Of the updates caught up with after the warm-up, every second moves actor and targets, as later; the released
+       script repeats one step number there, so that all of them do.
+    5. The temperature's loss is of log alpha (:func:`handgen.sac.losses.temperature_loss`), published: of alpha.
+    6. ``compute: auto`` takes bfloat16 for the convolutions where the processor multiplies it.
 
     A batch is that of :class:`handgen.sac.SAC` with uint8 stacks (B, 3 frame_stack, H, W) as ``obs`` and ``next_obs``.
 
@@ -66,7 +70,8 @@ class PixelSAC(AuxiliarySAC):
         decoder_lr: learning rate of the reconstruction, for encoder, critics' trunk and decoder.
         decoder_weight: lambda_theta, weight decay of the decoder.
         latent_weight: lambda_z.
-        imm: settings of :class:`handgen.keypoints.module.IMM` for keypoints of stacks; None has none.
+        imm: settings of :class:`handgen.keypoints.module.IMM` for keypoints of stacks; None has none. Their rate is
+            constant here: ``lr_schedule`` and ``lr_warmup_steps`` count for nothing.
         critics_move_keypoints: let the critics' loss move the keypoints too.
         imm_batch_size: stacks of the batch that IMM sees; None takes all.
         compute: number format of the convolutions: ``auto``, ``float32`` or ``bfloat16`` (`handgen.precision`); what
@@ -95,6 +100,17 @@ class PixelSAC(AuxiliarySAC):
     ) -> None:
         if not autoencoder and imm is None:
             raise UserError("PixelSAC needs something to see with: autoencoder: true, settings of imm, or both")
+        check_ranges(
+            strides=(list(strides), len(strides) > 0 and min(strides) >= 1, "be at least 1 each"),
+            filters=(filters, filters >= 1, "be at least 1"),
+            latent_dim=(latent_dim, latent_dim >= 1, "be at least 1"),
+            decoder_lr=(decoder_lr, decoder_lr > 0, "be positive"),
+            imm_batch_size=(
+                imm_batch_size,
+                imm_batch_size is None or imm_batch_size >= 2,
+                "be at least 2: a stack is redrawn from the looks of another",
+            ),
+        )
         channels = 3 * frame_stack
         sizes = {"image_size": image_size, "image_channels": channels, "compute": compute}
         model = build_imm(imm, **sizes) if imm is not None else None
@@ -144,7 +160,7 @@ class PixelSAC(AuxiliarySAC):
         """One update on a batch of transitions."""
         return super().training_step(with_images(batch), batch_idx)
 
-    def auxiliary_loss(self, batch: Batch, update: int) -> dict[str, Tensor]:
+    def second_objective(self, batch: Batch, update: int) -> dict[str, Tensor]:
         """Reconstruction of the batch's stacks through the critics' latent, and the terms of IMM."""
         terms = {}
         if self.decoder is not None:
@@ -166,7 +182,7 @@ class PixelSAC(AuxiliarySAC):
         assert trunk.latent is not None
         return encoder.convolutions, trunk.latent
 
-    def auxiliary_groups(self) -> list[dict[str, Any]]:
+    def second_groups(self) -> list[dict[str, Any]]:
         """Encoder and critics' trunk without weight decay, decoder with, and IMM."""
         groups: list[dict[str, Any]] = []
         if self.decoder is not None:

@@ -133,6 +133,8 @@ class SAC(LightningModule):
             gamma=(gamma, 0.0 <= gamma <= 1.0, "lie in [0, 1]"),
             lr=(lr, 0.0 < lr < math.inf, "be positive"),
             tau=(tau, 0.0 < tau <= 1.0, "lie in (0, 1]"),
+            encoder_tau=(encoder_tau, encoder_tau is None or 0.0 < encoder_tau <= 1.0, "lie in (0, 1]"),
+            log_std_bounds=(log_std_bounds, log_std_bounds[0] < log_std_bounds[1], "rise"),
             mean_actor_tau=(mean_actor_tau, mean_actor_tau is None or 0.0 < mean_actor_tau <= 1.0, "lie in (0, 1]"),
             initial_temperature=(initial_temperature, 0.0 < initial_temperature < math.inf, "be positive"),
             resets_env_steps=(
@@ -212,9 +214,7 @@ class SAC(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One update on a batch of transitions."""
-        before, now = int(self.env_steps), batch["env_steps"]
-        self.env_steps.fill_(now)
-        if any(before <= steps < now for steps in self.hparams["resets_env_steps"]):
+        if self._starts_anew(batch["env_steps"]):
             self.start_anew()
         temperature = self.temperature.value  # of before this update, in all terms
         shared = self.online.encoder(batch["obs"])
@@ -235,6 +235,13 @@ class SAC(LightningModule):
         """Whether the loggers take what this update logs; logging every update would cost a tenth of its time."""
         return (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined, no-any-return]
 
+    def _starts_anew(self, env_steps: int) -> bool:
+        """Note how many environment steps there are; whether they have passed one of ``resets_env_steps``."""
+        resets = self.hparams["resets_env_steps"]
+        before = int(self.env_steps) if resets else 0  # reading it waits for a GPU
+        self.env_steps.fill_(env_steps)
+        return any(before <= steps < env_steps for steps in resets)
+
     @torch.no_grad()
     def start_anew(self) -> None:
         """Draw new weights for actor and critics and forget their optimiser's moments; encoders and temperature stay.
@@ -247,7 +254,8 @@ class SAC(LightningModule):
         for copied, original in (*copies, (self.mean_actor, self.actor)):
             if copied is not None and original is not None:
                 copied.load_state_dict(original.state_dict())
-        optimiser: Any = self.optimizers()
+        optimisers: Any = self.optimizers()
+        optimiser = optimisers[0] if isinstance(optimisers, list) else optimisers  # the first is SAC's
         for part in self.heads:
             for parameter in part.parameters():
                 optimiser.state.pop(parameter, None)

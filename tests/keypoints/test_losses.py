@@ -43,8 +43,8 @@ def test_separation_of_two_points() -> None:
 
 
 def test_concentration_is_the_mean_squared_distance() -> None:
-    probability = torch.tensor([0.5, 0.0, 0.0, 0.5]).view(1, 1, 1, 4)  # cells at -.75 and .75
-    assert losses.concentration(probability, torch.zeros(1, 1, 2)).item() == pytest.approx(0.5625)
+    columns, rows = torch.tensor([0.5, 0.0, 0.0, 0.5]).view(1, 1, 4), torch.ones(1, 1, 1)  # cells at -.75 and .75
+    assert losses.concentration(columns, rows, torch.zeros(1, 1, 2)).item() == pytest.approx(0.5625)
 
 
 def test_a_quarter_turn_moves_points_and_pixels_alike() -> None:

@@ -116,12 +116,20 @@ def test_resuming_is_exact(tmp_path: Path, every: int) -> None:
         ({"map_reduction": 3}, "half"),
         ({"sigma": 0.0}, "sigma"),
         ({"temperature": -1.0}, "temperature"),
+        ({"marginals": "publishd"}, "marginals must be one of joint, published"),
+        ({"source": "bended"}, "source must be one of another, bent"),
+        ({"lr_schedule": "cosin"}, "lr_schedule must be one of"),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         IMM(**{**TINY, **settings})
     assert "\n" not in str(error.value)
+
+
+def test_frames_of_another_size_are_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.image_size=\d+ and model\.image_size=48 must be the same"):
+        make_trainer(tmp_path, max_steps=1).fit(IMM(**{**TINY, "image_size": 48}), Squares())
 
 
 def test_keynet_alone_is_what_agents_use() -> None:

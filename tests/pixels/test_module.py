@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 from toy_agent import make_trainer
 from toy_pixels import AGENT, spot_batch, spot_data
 
@@ -33,7 +34,7 @@ def reached(module: torch.nn.Module) -> set[str]:
 
 def test_the_reconstruction_trains_encoder_trunk_and_decoder() -> None:
     module = agent()
-    module.auxiliary_loss(with_images(spot_batch()), 0)["autoencoder"].backward()
+    module.second_objective(with_images(spot_batch()), 0)["autoencoder"].backward()
     assert reached(module) == {"online.encoder", "online.trunk", "decoder"}
 
 
@@ -89,6 +90,26 @@ def test_resuming_is_exact(settings: dict[str, Any], tmp_path: Path) -> None:
     torch.testing.assert_close(resumed, whole, rtol=0.0, atol=0.0, equal_nan=True)  # no background was taken
 
 
+def test_a_fresh_start_draws_the_heads_anew_and_leaves_what_sees(tmp_path: Path) -> None:
+    module = agent(resets_env_steps=[45])
+    with_trainer = make_trainer(tmp_path, max_epochs=1)
+    before: dict[str, Tensor] = {}
+    moved: dict[str, float] = {}
+    start_anew = module.start_anew
+
+    def watched() -> None:
+        before.update({name: value.clone() for name, value in module.state_dict().items()})
+        start_anew()
+        moved.update(
+            {n: float((v - before[n]).abs().max()) for n, v in module.state_dict().items() if v.is_floating_point()}
+        )
+
+    module.start_anew = watched  # type: ignore[method-assign]
+    with_trainer.fit(module, spot_data())
+    assert moved and all(moved[name] > 0 for name in moved if name.startswith("actor.net") and name.endswith("weight"))
+    assert all(size == 0 for name, size in moved.items() if "encoder" in name or name.startswith("decoder"))
+
+
 @pytest.mark.parametrize("moves", [True, False])
 def test_the_critics_move_keypoints_only_if_they_may(moves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SAC, "logs_now", False)
@@ -96,7 +117,7 @@ def test_the_critics_move_keypoints_only_if_they_may(moves: bool, monkeypatch: p
     SAC.training_step(module, spot_batch(), 0).backward()
     assert ("online.encoder" in reached(module)) == moves
     module.zero_grad()
-    module.auxiliary_loss(with_images(spot_batch()), 0)["keypoints"].backward()
+    module.second_objective(with_images(spot_batch()), 0)["keypoints"].backward()
     assert reached(module) == {"online.encoder", "imm"}
 
 
@@ -115,6 +136,10 @@ def test_the_state_is_latent_and_keypoints_side_by_side() -> None:
         ({"imm": {"keypoints": 0}}, "IMM needs at least 1 keypoint"),
         ({"imm": {"keypoints": 2}}, "have no background"),
         ({"image_size": 8, "strides": [2, 2, 2, 1]}, "8 pixels is too small"),
+        ({"strides": [0, 1]}, "strides must be at least 1 each"),
+        ({"imm": IMM, "imm_batch_size": 1}, "imm_batch_size must be at least 2"),
+        ({"encoder_tau": 5.0}, "encoder_tau must lie in"),
+        ({"log_std_bounds": (2.0, -10.0)}, "log_std_bounds must rise"),
     ],
 )
 def test_bad_settings_get_one_line(settings: dict[str, Any], message: str) -> None:

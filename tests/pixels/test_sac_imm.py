@@ -94,6 +94,13 @@ def test_unreliable_directions_are_not_told() -> None:
         described = module.describe(frames)
         assert int((described.std(0) > 0).sum()) == told
         torch.testing.assert_close(described.mean(0), torch.zeros(4), atol=1e-4, rtol=0.0)
+    module = agent(smallest_reliability=0.0)
+    points = module.keypoints(frames).flatten(1)
+    _, reliability = reliable_directions(points, module._shifted_points(frames) - points)
+    between = float(reliability[1] + reliability[2]) / 2
+    module = agent(smallest_reliability=between)
+    module.settle(frames)
+    assert int((module.description_map.norm(dim=0) > 0).sum()) == 2
     with pytest.raises(UserError, match="keypoints tell nothing"):
         agent(smallest_reliability=1e6).settle(frames)
 
@@ -181,7 +188,7 @@ def run(
 
 def test_keypoints_are_learnt_first_and_then_stand_still(tmp_path: Path) -> None:
     module, source, weights = run(tmp_path, 2)
-    assert (source.keypoint_updates_done, source.updates, source.decisions) == (6, 20, 32)
+    assert (source.keypoint_updates_done, source.updates, source.decisions) == (5, 20, 32)
     fresh, at_three, at_six = (
         agent().state_dict(),
         *(torch.load(tmp_path / f"step={step}.ckpt", weights_only=True)["state_dict"] for step in (3, 6)),
