@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ VALUES = {
     "skin_colors": ("skinColor", ("very fair", "fair", "medium", "dark")),
     "genders": ("gender", ("female", "male")),
 }
+SIGNED_DIGIT = re.compile(r"([0-9])/IMG_([0-9]+)\.[A-Za-z]+")
+"""Files of Sign-Language-Digits (Mavi 2020): the digit, and the number that the camera gave."""
+NEXT_PERSON = 8
+"""A person shows 0 to 9, one picture after the other: camera number less digit stays where it is, up to a retake, and
+grows by ten at the next person. In the published files no growth of 7 or 8 occurs."""
 FLAGS = {"accessories": "accessories", "nail_polish": "nailPolish", "irregularities": "irregularities"}
 WHERE = "set data_root or HANDGEN_DATA to the folder that holds it"
 
@@ -139,26 +145,55 @@ def _condition(name: str, value: Any) -> Callable[[Row], bool]:
 def list_folder(root: Path) -> list[Photograph]:
     """Return the image files of a tree of folders, split by a hash of their relative path.
 
+    Sign-Language-Digits, known by its file names, is split by `inferred_persons` instead: nobody's hand is in two
+    splits.
+
     Args:
         root: The folder. The name of the first folder below it is kept as the label
             (``sign_digits/5/a.jpg``: 5).
 
     Returns:
         Photographs in the order of their paths; hidden files and files that are not images by their suffix
-        are left out. Their columns are file, label ("" directly below the root) and side (None: unknown).
+        are left out. Their columns are file, label ("" directly below the root), side (None: unknown) and person (whose
+        pictures a split keeps together; the file itself where nothing is known).
 
     Raises:
         UserError: If the folder is missing or holds no image.
     """
     if not root.is_dir():
         raise UserError(f"no folder {root}: set folder to a path, or to a name under data_root (HANDGEN_DATA)")
-    photographs = []
+    found = {}
     for path in sorted(root.rglob("*")):
         inner = path.relative_to(root)
         if path.suffix.lower() in SUFFIXES and path.is_file() and not any(part.startswith(".") for part in inner.parts):
-            label = inner.parts[0] if len(inner.parts) > 1 else ""
-            columns = {"file": inner.as_posix(), "label": label, "side": None}
-            photographs.append(Photograph(path, split_of(inner.as_posix()), columns))
-    if not photographs:
+            found[inner.as_posix()] = path
+    if not found:
         raise UserError(f"{root} holds no image: looked for {', '.join(SUFFIXES)} in all its folders")
+    persons = inferred_persons(list(found)) if all(map(SIGNED_DIGIT.fullmatch, found)) else {}
+    photographs = []
+    for name, path in found.items():
+        label = name.partition("/")[0] if "/" in name else ""
+        person = persons.get(name, name)
+        columns = {"file": name, "label": label, "side": None, "person": person}
+        photographs.append(Photograph(path, split_of(person), columns))
     return photographs
+
+
+def inferred_persons(names: Sequence[str]) -> dict[str, str]:
+    """Return whose hand the files of Sign-Language-Digits show, which the data set does not say.
+
+    Its camera numbers run through the digits person by person: 0/IMG_1128, 1/IMG_1129, ..., 9/IMG_1137, 0/IMG_1138.
+    A person is named by the first of their files. Two who follow each other with pictures taken away may pass for one,
+    which does no harm to a split.
+
+    Args:
+        names: Paths that match `SIGNED_DIGIT`.
+    """
+    matches = [match for match in map(SIGNED_DIGIT.fullmatch, names) if match]
+    numbered = sorted((int(match[2]), int(match[1]), match[0]) for match in matches)
+    persons, person, before = {}, "", -NEXT_PERSON
+    for number, digit, name in numbered:
+        if number - digit - before >= NEXT_PERSON:
+            person = name
+        persons[name], before = person, number - digit
+    return persons

@@ -6,7 +6,7 @@ import pytest
 from hand_photos import write_csv
 
 from handgen.errors import UserError
-from handgen.photo_lists import list_folder, list_hands11k, split_of
+from handgen.photo_lists import inferred_persons, list_folder, list_hands11k, split_of
 
 
 def rows_of(root: Path) -> list[dict[str, Any]]:
@@ -121,6 +121,28 @@ def test_a_folder_lists_pictures_only_with_their_labels(make_folder: Any) -> Non
     assert len(photos) == 12
     assert [photo.columns["label"] for photo in photos] == sorted(["0", "1", "2", "3"] * 3)
     assert photos[0].split == split_of("0/000.png")
+
+
+SIGNS = ["0/IMG_1128.JPG", "1/IMG_1129.JPG", "9/IMG_1138.JPG", "0/IMG_1139.JPG", "4/IMG_1143.JPG", "4/IMG_1155.JPG"]
+"""Three persons: a retake moves the first one's 9 by one, the third's 4 comes after a gap."""
+
+
+def test_the_persons_of_signed_digits_are_told_by_the_numbers_of_their_pictures() -> None:
+    persons = inferred_persons([*SIGNS[3:], *SIGNS[:3]])
+    assert [persons[name] for name in SIGNS] == [SIGNS[0]] * 3 + [SIGNS[3]] * 2 + [SIGNS[5]]
+
+
+def test_a_signing_person_is_in_one_split_only(tmp_path: Path) -> None:
+    for person in range(40):
+        for digit in range(10):
+            path = tmp_path / str(digit) / f"IMG_{1000 + 10 * person + digit}.JPG"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"")
+    splits: dict[int, set[str]] = {}
+    for photo in list_folder(tmp_path):
+        splits.setdefault(int(photo.path.stem[4:]) // 10, set()).add(photo.split)
+    assert len(splits) == 40 and all(len(names) == 1 for names in splits.values())
+    assert {name for names in splits.values() for name in names} == {"train", "val", "test"}
 
 
 def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
