@@ -26,16 +26,18 @@ class EpisodeVideo(Callback):
     """Plays one episode with the mean action when a test run ends, and writes ``videos/episode.mp4`` and ``.gif``.
 
     The film is what the environment's ``render`` shows at every decision. Keypoints of a method that has
-    ``keypoints(obs)`` are drawn on it where the network saw them, one colour for each point.
+    ``keypoints(obs)`` are drawn on it where the network saw them, one colour for each point. The environment is that of
+    the data module, made with its ``video_env_kwargs`` where it has any, else with its ``env_kwargs``.
 
     Args:
         seed: of the episode.
+        episodes: that follow each other.
         largest: decisions filmed.
         gif_every: decisions between two pictures of the GIF.
     """
 
-    def __init__(self, seed: int = 0, largest: int = 1000, gif_every: int = 2) -> None:
-        self.seed, self.largest, self.gif_every = seed, largest, gif_every
+    def __init__(self, seed: int = 0, largest: int = 1000, gif_every: int = 2, episodes: int = 1) -> None:
+        self.seed, self.largest, self.gif_every, self.episodes = seed, largest, gif_every, episodes
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Play and write, on rank 0 alone; where nothing can draw or write films, say so and go on."""
@@ -48,8 +50,9 @@ class EpisodeVideo(Callback):
 
     def _write(self, trainer: Trainer, module: LightningModule) -> None:
         source: Any = trainer.datamodule  # type: ignore[attr-defined]
+        env_kwargs = getattr(source, "video_env_kwargs", source.env_kwargs)
         with torch.no_grad():
-            frames, rate = self.film(module, source.env_id, source.env_kwargs, source.action_repeat)
+            frames, rate = self.film(module, source.env_id, env_kwargs, source.action_repeat)
         folder = run_folder(trainer) / "videos"
         folder.mkdir(parents=True, exist_ok=True)
         write_gif(frames[:: self.gif_every], folder / "episode.gif", rate / self.gif_every)
@@ -59,7 +62,7 @@ class EpisodeVideo(Callback):
                 logger.log_video("eval/episode", [str(folder / "episode.mp4")])
 
     def film(self, module: Any, env_id: str, env_kwargs: dict[str, Any], action_repeat: int) -> tuple[Tensor, float]:
-        """Play an episode.
+        """Play the episodes.
 
         Args:
             module: the agent.
@@ -72,12 +75,13 @@ class EpisodeVideo(Callback):
         """
         envs = GymEnvs(env_id, 1, action_repeat, {**env_kwargs, "render_mode": "rgb_array"})
         env = envs.envs[0]
-        obs, frames, player = envs.reset([self.seed]), [], Player(module, envs)
+        obs, frames, player, ended = envs.reset([self.seed]), [], Player(module, envs), 0
         for _ in range(self.largest):
             frames.append(self._picture(module, env, obs))
             step = envs.step(player.act(obs))
             obs = step.obs
-            if bool(step.terminated | step.truncated):
+            ended += int(step.terminated | step.truncated)
+            if ended == self.episodes:
                 break
         rate = float(env.metadata.get("render_fps") or 12)
         env.close()

@@ -64,7 +64,7 @@ class ArmReplay(ReplayBuffer):
             generator: of the draws.
 
         Returns:
-            As `ReplayBuffer.sample` does.
+            As `ReplayBuffer.sample` does, and ``hindsight`` bool (B,): which ones.
         """
         batch = super().sample(batch_size, generator)
         chosen = torch.rand(batch_size, generator=generator) < self.hindsight
@@ -75,6 +75,7 @@ class ArmReplay(ReplayBuffer):
             batch[name][chosen] = seen
         batch["reward"][chosen] = self.best_reward
         batch["terminated"] |= chosen
+        batch["hindsight"] = chosen
         return batch
 
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from handgen.arm.body import FITTED, JOINTS
 from handgen.arm.drawing import draw_masks
 from handgen.arm.env import ArmImitation
-from handgen.arm.feeds import open_feed
+from handgen.arm.feeds import is_data_set, is_film, open_feed
 from handgen.arm.film import follow
 from handgen.arm.geometry import as_tensors, random_joints
 from handgen.datamodules.arm_replay import ArmReplay, NewestTransitions
+from handgen.datamodules.env_processes import EnvProcesses
 from handgen.datamodules.envs import Envs, GymEnvs
 from handgen.datamodules.evaluation_episodes import Agent, EvaluationEpisodes
 from handgen.datamodules.framed_hands import open_framed
@@ -32,14 +33,18 @@ class ArmRollouts(ReplayDataModule):
 
     The first ``imitation_updates`` batches are for imitation: ``obs`` uint8 (B, 1, H, 2 H), ``mask`` uint8 (B, H, H)
     and ``joints`` (B, 12) in radians. Half of the targets are poses of the arm, drawn anew all the time, whose joints
-    are known; half are silhouettes of training hands of the feeds, whose joints are not (NaN).
+    are known; half are silhouettes of training hands of the feeds, whose joints are not (NaN). After the warm start
+    batches of transitions have ``known``: poses of the arm with ``obs`` and ``joints`` as before.
+
+    Each environment, of all processes, has a share of the feeds' targets and shows them in a shuffled order.
 
     Args:
-        feeds: what to imitate: `handgen.arm.feeds.open_feed`.
+        feeds: what to imitate: `handgen.arm.feeds.open_feed`, but no films and cameras.
         imitation_updates: updates of the warm start.
         imitation_batch_size: targets of each.
         poses: poses of the arm kept at hand for the warm start; some of them are replaced at every update.
         drawn_hands: hands of ``synthetic`` in the warm start.
+        known_poses: poses beside each batch of transitions after the warm start, so that angles are not forgotten.
         hindsight: share of the transitions drawn whose target is the pose they reached.
         newest_only: learn from each transition once, when it happens, instead of from a replay.
         kwargs: those of `ReplayDataModule`; ``env_kwargs`` those of the environment.
@@ -52,6 +57,7 @@ class ArmRollouts(ReplayDataModule):
         imitation_batch_size: int = 128,
         poses: int = 16_384,
         drawn_hands: int = 1_000,
+        known_poses: int = 64,
         hindsight: float = 0.25,
         newest_only: bool = False,
         **kwargs: Any,
@@ -61,23 +67,51 @@ class ArmRollouts(ReplayDataModule):
             imitation_updates=(imitation_updates, imitation_updates >= 0, "not be negative"),
             imitation_batch_size=(imitation_batch_size, imitation_batch_size >= 2, "be at least 2"),
             poses=(poses, poses >= imitation_batch_size, "be at least imitation_batch_size"),
+            known_poses=(known_poses, known_poses >= 0, "not be negative"),
             hindsight=(hindsight, 0.0 <= hindsight < 1.0, "lie in [0, 1)"),
             n_step=(self.n_step, self.n_step == 1, "be 1: hindsight knows the reward of one step"),
         )
         if imitation_updates and self.env_kwargs.get("observe") != "masks":
             raise UserError("the warm start knows silhouettes alone: env_kwargs.observe=masks, or imitation_updates=0")
+        for feed in filter(is_film, feeds):
+            raise UserError(f"films and cameras are no feeds to learn from: leave out {feed} (make video follows it)")
+        if self.env_kwargs.get("reward") == "mix" and hindsight and not newest_only:
+            raise UserError("hindsight does not know what reward=mix takes off for motion: reward=iou, or hindsight=0")
         self.feeds = list(feeds)
         self.env_kwargs = {**self.env_kwargs, "feed": self.feeds}
         self.dataset = "+".join(self.feeds)
         self.imitation_updates, self.imitation_batch_size = imitation_updates, imitation_batch_size
-        self.poses, self.drawn_hands = poses, drawn_hands
+        self.poses, self.drawn_hands, self.known_poses = poses, drawn_hands, known_poses
         self.hindsight, self.newest_only = hindsight, newest_only
         self.imitations = 0
         self.size = int(self.env_kwargs.get("size", 56))
+        self._evaluation: list[GymEnvs] = []
         self._hands: Tensor | None = None
         self._joints: Tensor | None = None
 
     # Worlds.
+
+    def make_envs(self, count: int) -> Envs:
+        """Environments that share the targets."""
+        first, shares = self.rank * count, self.processes * count
+        each = [{**self.env_kwargs, "share": first + number, "shares": shares} for number in range(count)]
+        if self.num_processes:
+            return EnvProcesses(self.env_id, count, self.num_processes, self.action_repeat, each)
+        return GymEnvs(self.env_id, count, self.action_repeat, each)
+
+    def pictures(self, count: int) -> Tensor:
+        """Observations uint8 (count, C, H, 2 H) of the feeds' targets beside arms anywhere, the same in every process.
+
+        Args:
+            count: how many.
+        """
+        envs, generator = GymEnvs(self.env_id, 1, env_kwargs=self.env_kwargs), torch.Generator().manual_seed(self.seed)
+        seen = []
+        for number in range(count):
+            envs.reset([number])
+            seen.append(envs.step(torch.rand(1, envs.action_dim, generator=generator) * 2.0 - 1.0).next_obs)
+        envs.close()
+        return torch.cat(seen)
 
     def make_replay(self, envs: Envs) -> ReplayBuffer:
         """An empty replay of what this environment shows."""
@@ -103,26 +137,42 @@ class ArmRollouts(ReplayDataModule):
         """One episode for each seed, one after the other's world: all live in one process."""
         seeds = self.seeds(first, episodes)
         kwargs = {**self.env_kwargs, "split": split}
-        return EvaluationEpisodes(
-            lambda: GymEnvs(self.env_id, len(seeds), self.action_repeat, kwargs), lambda: self.agent, seeds
-        )
+
+        def make() -> Envs:
+            self._evaluation.append(GymEnvs(self.env_id, len(seeds), self.action_repeat, kwargs))
+            return self._evaluation[-1]
+
+        return EvaluationEpisodes(make, lambda: self.agent, seeds)
+
+    def teardown(self, stage: str) -> None:
+        """Close the worlds of evaluations; those of training may go on."""
+        while self._evaluation:
+            self._evaluation.pop().close()
+        self._validation = None
+
+    @property
+    def video_env_kwargs(self) -> dict[str, Any]:
+        """What an episode is filmed in: test targets, and a last picture of where the last decision led."""
+        decisions = int(self.env_kwargs.get("episode_decisions", 4)) + 1
+        return {**self.env_kwargs, "split": "test", "episode_decisions": decisions}
 
     def film(self, agent: Agent, feed: str, count: int) -> tuple[Tensor, float]:
         """The agent follows a feed.
 
         Args:
             agent: who acts.
-            feed: what is imitated: `handgen.arm.feeds.open_feed`, all its splits.
+            feed: what is imitated: `handgen.arm.feeds.open_feed`; of a data set its split ``test``.
             count: pictures at most.
 
         Returns:
             Frames uint8 (T, 3, H, W), and how many of them are a second.
         """
         kept = {name: value for name, value in self.env_kwargs.items() if name not in ("feed", "renderer", "split")}
-        split = "test" if feed in ("rendered", "synthetic") else "all"
-        env = ArmImitation(**{**kept, "feed": feed, "split": split})
-        frames = follow(env, lambda obs: agent.act(obs.to(agent.device), deterministic=True), count)
-        env.close()
+        env = ArmImitation(**{**kept, "feed": feed, "split": "test" if is_data_set(feed) else "all"})
+        try:
+            frames = follow(env, lambda obs: agent.act(obs.to(agent.device), deterministic=True), count)
+        finally:
+            env.close()
         return frames, float(env.metadata["render_fps"])
 
     # The warm start.
@@ -132,25 +182,41 @@ class ArmRollouts(ReplayDataModule):
         if self.imitations < self.imitation_updates:
             self.imitations += 1
             return self._imitation()
-        return super().next_batch()
+        batch = super().next_batch()
+        if self.imitation_updates and self.known_poses:
+            batch["known"] = self._known(self.known_poses)
+        return batch
 
     def _imitation(self) -> Batch:
         """Targets with arms beside them."""
         count, half = self.imitation_batch_size, self.imitation_batch_size // 2
-        joints, masks = self._pool()
-        self._renew(joints, masks, half // 2)
-        rows = self._draw(len(joints), half)
-        targets, truth = [masks[rows]], [joints[rows]]
-        hands = self.hands()
+        known, hands = self._known(half), self.hands()
+        targets, truth = [known["mask"]], [known["joints"]]
         if len(hands):
             targets.append(hands[self._draw(len(hands), count - half)])
             truth.append(torch.full((count - half, len(JOINTS)), float("nan")))
         target = torch.cat(targets)
+        return {
+            "obs": self._beside_arms(target),
+            "mask": target,
+            "joints": torch.cat(truth),
+            "env_steps": self.env_steps,
+        }
+
+    def _known(self, count: int) -> Batch:
+        """Poses of the arm with their joints; some of those at hand are replaced."""
+        joints, masks = self._pool()
+        self._renew(joints, masks, count // 2)
+        rows = self._draw(len(joints), count)
+        return {"obs": self._beside_arms(masks[rows]), "mask": masks[rows], "joints": joints[rows]}
+
+    def _beside_arms(self, target: Tensor) -> Tensor:
+        """Observations uint8 (B, 1, H, 2 H) of targets uint8 (B, H, H)."""
+        _, masks = self._pool()
         arms = masks[self._draw(len(masks), len(target))]
         resting = torch.rand(len(target), generator=self.generator) < AT_REST
         arms = torch.where(resting[:, None, None], self._rest, arms)
-        obs = torch.cat([target, arms], dim=-1)[:, None]
-        return {"obs": obs, "mask": target, "joints": torch.cat(truth), "env_steps": self.env_steps}
+        return torch.cat([target, arms], dim=-1)[:, None]
 
     def _draw(self, below: int, count: int) -> Tensor:
         """Numbers of rows."""
@@ -191,7 +257,7 @@ class ArmRollouts(ReplayDataModule):
 
     def own_state(self) -> dict[str, Any]:
         """What `ReplayDataModule` saves, and how far the warm start is."""
-        joints = self._joints if self.imitations < self.imitation_updates else None
+        joints = None if self._joints is None else self._joints.clone()  # its rows are replaced in place
         return {**super().own_state(), "imitations": self.imitations, "joints": joints}
 
     def load_own_state(self, own: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from handgen.datamodules.envs import GymEnvs, Step
+from handgen.datamodules.envs import EnvKwargs, GymEnvs, Step
 from handgen.errors import UserError
 
 
@@ -52,7 +52,7 @@ class EnvProcesses:
         num_envs: N.
         num_processes: processes, at most N are used.
         action_repeat: times that each action is taken; rewards are summed.
-        env_kwargs: arguments of ``gymnasium.make``.
+        env_kwargs: arguments of ``gymnasium.make``, or a list with those of each.
 
     Raises:
         UserError: as `GymEnvs` does, and, by any method, if a process dies.
@@ -64,7 +64,7 @@ class EnvProcesses:
         num_envs: int,
         num_processes: int,
         action_repeat: int = 1,
-        env_kwargs: dict[str, Any] | None = None,
+        env_kwargs: EnvKwargs | None = None,
     ) -> None:
         if num_processes < 1:
             raise UserError(f"num_processes must be 0 or more, not {num_processes}")
@@ -190,22 +190,23 @@ def shared_memory(num_envs: int, sizes: Sizes) -> dict[str, Tensor]:
     return {name: torch.zeros(num_envs, *shape, dtype=dtype).share_memory_() for name, (shape, dtype) in kinds.items()}
 
 
-def start_worker(name: str, share: slice, env_id: str, action_repeat: int, env_kwargs: dict[str, Any]) -> Worker:
+def start_worker(name: str, share: slice, env_id: str, action_repeat: int, env_kwargs: EnvKwargs) -> Worker:
     """Start a process for some of the environments."""
+    own = env_kwargs[share] if isinstance(env_kwargs, list) else env_kwargs
     # A server that has imported the package once and nothing else forks off the workers: a clean start for each of
     # them, at the cost of one.
     methods = mp.get_all_start_methods()
     context: Any = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
     context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe()
-    arguments = (theirs, env_id, share.stop - share.start, action_repeat, env_kwargs)
+    arguments = (theirs, env_id, share.stop - share.start, action_repeat, own)
     process = context.Process(target=work, args=arguments, name=name, daemon=True)
     process.start()
     theirs.close()  # so that the line breaks when the worker ends
     return Worker(process, ours, share)
 
 
-def work(line: Any, env_id: str, count: int, action_repeat: int, env_kwargs: dict[str, Any]) -> None:
+def work(line: Any, env_id: str, count: int, action_repeat: int, env_kwargs: EnvKwargs) -> None:
     """A worker's life: make the environments, then answer until the line is closed.
 
     Args:
@@ -213,7 +214,7 @@ def work(line: Any, env_id: str, count: int, action_repeat: int, env_kwargs: dic
         env_id: see `EnvProcesses`, as all others.
         count: environments of this worker.
         action_repeat: times that each action is taken.
-        env_kwargs: arguments of ``gymnasium.make``.
+        env_kwargs: arguments of ``gymnasium.make``, or a list with those of each.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer, which then closes the line
     os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa's own threads would fight over the cores

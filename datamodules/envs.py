@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     import gymnasium
 
 
+REMEMBERED = "remembered"
+"""Key of an environment's own ``state_dict`` beside the random state."""
+EnvKwargs = dict[str, Any] | list[dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Step:
     """What N environments answer to N actions.
@@ -74,13 +79,14 @@ class GymEnvs:
 
     Their inner state has no common format, so a running episode is saved as the random state it began with and the
     actions since: resuming begins it again and takes them again. That is exact for environments whose only randomness
-    is ``env.unwrapped.np_random``, as Gymnasium asks for.
+    is ``env.unwrapped.np_random``, as Gymnasium asks for, and which remember nothing of earlier episodes, or have a
+    ``state_dict`` and a ``load_state_dict`` for what they do.
 
     Args:
         env_id: registered id.
         num_envs: N.
         action_repeat: times that each action is taken; rewards are summed.
-        env_kwargs: arguments of ``gymnasium.make``.
+        env_kwargs: arguments of ``gymnasium.make``, or a list with those of each.
 
     Raises:
         UserError: if the environment is unknown, has no box of finite actions, or other observations than these, or if
@@ -88,9 +94,10 @@ class GymEnvs:
     """
 
     def __init__(
-        self, env_id: str, num_envs: int = 1, action_repeat: int = 1, env_kwargs: dict[str, Any] | None = None
+        self, env_id: str, num_envs: int = 1, action_repeat: int = 1, env_kwargs: EnvKwargs | None = None
     ) -> None:
-        self.envs = [make_env(env_id, env_kwargs or {}) for _ in range(num_envs)]
+        each = env_kwargs if isinstance(env_kwargs, list) else [env_kwargs or {}] * num_envs
+        self.envs = [make_env(env_id, kwargs) for kwargs in each]
         self.num_envs, self.action_repeat = num_envs, action_repeat
         self.device = torch.device("cpu")
         self.obs_shape = tuple(self.envs[0].observation_space.shape or ())
@@ -137,7 +144,10 @@ class GymEnvs:
 
     def _begin(self, index: int) -> Tensor:
         """Start an episode, remembering what it takes to start it again."""
-        self._began[index] = dict(self.envs[index].unwrapped.np_random.bit_generator.state)
+        env: Any = self.envs[index].unwrapped
+        self._began[index] = dict(env.np_random.bit_generator.state)
+        if hasattr(env, "state_dict"):
+            self._began[index][REMEMBERED] = env.state_dict()
         self._taken[index] = []
         return self._as_tensor(self.envs[index].reset()[0])
 
@@ -170,13 +180,21 @@ class GymEnvs:
             )
         observations = []
         for index, (began, taken) in enumerate(zip(state["began"], state["taken"], strict=True)):
+            env: Any = self.envs[index].unwrapped
             self.envs[index].reset(seed=0)  # makes the generator whose state is set
-            self.envs[index].unwrapped.np_random.bit_generator.state = began
+            env.np_random.bit_generator.state = {name: part for name, part in began.items() if name != REMEMBERED}
+            if REMEMBERED in began:
+                env.load_state_dict(began[REMEMBERED])
             obs = self._begin(index)
             for action in taken:
                 obs = self._step(index, action)[0]
             observations.append(obs)
         return torch.stack(observations)
+
+    def close(self) -> None:
+        """Close all."""
+        for env in self.envs:
+            env.close()
 
 
 def make_env(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:

@@ -6,17 +6,21 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from handgen.arm.feeds import Feed, Photographs, Target
+from handgen.anatomy import RENDERER_VERSION
+from handgen.arm.body import FITTED, measures
+from handgen.arm.feeds import Feed, Photographs
+from handgen.arm.target import Target
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
 from handgen.errors import UserError
 
-FRAMING_VERSION = 1
-"""Raise it when a pixel changes: it is part of the memory map's name."""
+FRAMING_VERSION = 2
+"""Raise it when segmenting or framing changes a pixel: it is part of the memory map's name."""
 CHUNK = 64
 
 
@@ -36,9 +40,8 @@ def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: s
     Raises:
         UserError: if none does.
     """
-    files = [(str(path), path.stat().st_mtime_ns if path.exists() else 0) for path in getattr(feed, "paths", ())]
-    settings = {"feed": feed.name, "split": split, "count": len(feed), "size": size, "segmenter": segmenter}
-    folder = cache_dir / f"framed-{feed.name}-{size}-{cache_key({**settings, 'v': FRAMING_VERSION, 'files': files})}"
+    settings = {"split": split, "size": size, "segmenter": segmenter, **what_decides(feed)}
+    folder = cache_dir / f"framed-{feed.name}-{size}-{cache_key(settings)}"
     cache = open_cache(folder)
     if cache is None:
         chunks = [range(start, min(start + CHUNK, len(feed))) for start in range(0, len(feed), CHUNK)]
@@ -54,6 +57,18 @@ def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: s
     if len(cache.images) == 0:
         raise UserError(f"the feed {feed.name} shows no hand in its split {split!r}")
     return cache.images[:, 0]
+
+
+def what_decides(feed: Feed) -> dict[str, Any]:
+    """What silhouettes depend on beside split, size and segmenter.
+
+    The arm's measures: framing brings hands to its place, and hands of unknown side are compared with its poses. The
+    built-in hands depend on their renderer, photographs on their files and on which side the thumb is said to be.
+    """
+    files = [(str(path), path.stat().st_mtime_ns if path.exists() else 0) for path in getattr(feed, "paths", ())]
+    versions = {"framing": FRAMING_VERSION, "renderer": RENDERER_VERSION, "body": measures(FITTED)}
+    thumbs_left = getattr(feed, "thumbs_left", ())
+    return {"feed": feed.name, "count": len(feed), "files": files, "thumbs_left": thumbs_left, **versions}
 
 
 def _attempt(feed: Feed, row: int, size: int) -> Target | None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from handgen.arm.body import HIGH, JOINTS, LOW
 from handgen.arm.geometry import actions_of
-from handgen.arm.mobilenet import FEATURES, MobileNetV2
+from handgen.arm.mobilenet import FEATURES, MobileNetV2, calibrate
 from handgen.episodes import return_measurement
 from handgen.errors import check_ranges
 from handgen.results import Measurement
@@ -21,6 +21,8 @@ from handgen.sac.networks import mlp
 Batch = dict[str, Any]
 SMALLEST_SIGMA = 1e-4
 HIDDEN = (128, 32)
+CALIBRATION = 64
+"""Pictures that set the means and variances of a random trunk's batch normalisation."""
 
 
 def td_error(reward: Tensor, value: Tensor, next_value: Tensor, terminated: Tensor, gamma: float) -> Tensor:
@@ -40,7 +42,8 @@ class ArmActorCritic(LightningModule):
     happens. Differences from the original, numbered as in docs/arm.md:
 
     1. Several arms act side by side; their gradients are averaged.
-    2. The trunk is randomly initialised unless a weights file is given: ImageNet's weights are not shipped.
+    2. The trunk is randomly initialised unless a weights file is given: ImageNet's weights are not shipped. The batch
+       normalisation of a random one is set by pictures of the feed before the first update, and stays as it is.
     3. Rewards are divided by ``reward_scale``; minus hundreds of pixels would saturate every head.
 
     Batches hold ``obs`` and ``next_obs`` uint8 (N, 3, H, 2 H), ``action`` (N, 12) in [-1, 1], ``reward`` (N, 1),
@@ -80,18 +83,34 @@ class ArmActorCritic(LightningModule):
         self.register_buffer("low", torch.tensor(LOW), persistent=False)
         self.register_buffer("high", torch.tensor(HIGH), persistent=False)
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("calibrated", torch.tensor(weights is not None))
         self.eval_returns = torch.empty(0)
         self.measurements: list[Measurement] = []
 
     low: Tensor
     high: Tensor
+    calibrated: Tensor
 
     # Use.
 
+    def on_fit_start(self) -> None:
+        """Show a random trunk some pictures of the feed, once: its normalisation is part of the checkpoint."""
+        if not self.calibrated:
+            source: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.calibrate(source.pictures(CALIBRATION).to(self.device))
+
+    def calibrate(self, obs: Tensor) -> None:
+        """Set the trunk's batch normalisation by observations uint8 (N, 3, H, 2 H)."""
+        calibrate(self.trunk, obs.float() / 255.0)
+        self.calibrated.fill_(True)
+
     def features(self, obs: Tensor) -> Tensor:
-        """Pictures uint8 (N, 3, H, 2 H) to features (N, 1280); a frozen trunk stays in evaluation mode."""
-        if self.hparams["freeze"]:
-            self.trunk.eval()
+        """Pictures uint8 (N, 3, H, 2 H) to features (N, 1280).
+
+        The trunk stays in evaluation mode, also where it learns: the statistics of the few newest pictures are no
+        normalisation, and a policy that acts on others than it learns with is another one.
+        """
+        self.trunk.eval()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.hparams["freeze"]):
             features: Tensor = self.trunk(obs.float() / 255.0)
         return features

@@ -11,6 +11,8 @@ Rows = tuple[Numbers, ...]
 DIGITS = ("thumb", "index", "middle", "ring", "little")
 JOINTS = (*(f"{digit}_{part}" for digit in DIGITS for part in ("palm", "tip")), "wrist", "elbow")
 """The order of actions: a joint at the palm and one half-way to the tip for each digit, then wrist and elbow."""
+SIDEWAYS = 10
+"""From here on joints lean the arm to the left or right: wrist and elbow."""
 LOW: Numbers = (0.0,) * 10 + (-0.52, -1.04)
 HIGH: Numbers = (1.55,) * 10 + (0.52, 1.04)
 """Smallest and largest joint angles in radians, as published."""
@@ -70,16 +72,16 @@ DRAWN = Body(
 
 FITTED = Body(
     elbow=(0.0, 0.1),
-    forearm=(0.512, 0.383),
-    palm_starts=((-0.191, 0.097), (-0.05, 0.1), (0.051, 0.1), (0.222, 0.093)),
-    palm_ends=((-0.363, 1.089), (-0.132, 1.266), (0.146, 1.22), (0.334, 1.023)),
-    palm_radii=(0.219, 0.234, 0.244, 0.181),
-    thenar=(-0.103, 0.148, 0.224),
-    thumb_base=(-0.326, 0.454),
-    directions=(-0.886, -0.22, -0.045, 0.122, 0.318),
-    tilts=(1.206, 0.392, 0.095, -0.186, -0.449),
-    lengths=((0.6, 0.496), (0.6, 0.535), (0.66, 0.584), (0.602, 0.565), (0.495, 0.461)),
-    radii=((0.171, 0.136), (0.138, 0.114), (0.144, 0.114), (0.139, 0.109), (0.121, 0.095)),
+    forearm=(0.541, 0.375),
+    palm_starts=((-0.184, 0.096), (-0.05, 0.1), (0.05, 0.1), (0.203, 0.094)),
+    palm_ends=((-0.375, 1.1), (-0.133, 1.268), (0.144, 1.214), (0.332, 1.033)),
+    palm_radii=(0.22, 0.241, 0.242, 0.178),
+    thenar=(-0.101, 0.149, 0.221),
+    thumb_base=(-0.321, 0.462),
+    directions=(-0.883, -0.208, -0.039, 0.116, 0.315),
+    tilts=(1.207, 0.403, 0.089, -0.186, -0.448),
+    lengths=((0.604, 0.502), (0.605, 0.538), (0.653, 0.585), (0.593, 0.555), (0.497, 0.465)),
+    radii=((0.171, 0.136), (0.139, 0.115), (0.144, 0.114), (0.138, 0.109), (0.121, 0.096)),
 )
 """`DRAWN`, fitted to training images by ``python -m handgen.arm.fit_body --count 40 --rounds 3``."""
 

@@ -26,7 +26,7 @@ class TargetMask(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Images (B, 2, H, H) in [-0.5, 0.5], the target first, to (B, h * h) in [0, 1]."""
-        return F.avg_pool2d(image[:, :1] + 0.5, image.shape[-1] // self.size).flatten(1)
+        return F.adaptive_avg_pool2d(image[:, :1] + 0.5, self.size).flatten(1)
 
 
 class LookingCritics(nn.Module):

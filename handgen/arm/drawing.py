@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from handgen.arm.body import DIGITS
 from handgen.arm.geometry import pose, project
 
 Mask = NDArray[np.bool_]
@@ -64,6 +65,32 @@ def draw_mask(start: Points, end: Points, radii: Points, size: int) -> Mask:
         cv2.fillConvexPoly(canvas, polygon, 255, lineType=cv2.LINE_8, shift=4)
     mask: Mask = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA) > 127
     return mask
+
+
+def visible_digits(measured: dict[str, Tensor], joints: Tensor, size: int, pixels: int) -> NDArray[np.bool_]:
+    """Which digits leave a trace in the silhouette of a pose: without them, more than a few pixels would be gone.
+
+    Args:
+        measured: `handgen.arm.geometry.as_tensors` of a body.
+        joints: (12,) in radians.
+        size: height and width of the silhouette.
+        pixels: that a digit must add.
+
+    Returns:
+        (5,), in the order of `DIGITS`.
+    """
+    seen = project(pose(measured, joints[None]))
+    start, end = (part[0].double().numpy() for part in (seen.start, seen.end))
+    radii = torch.stack([seen.start_radius, seen.end_radius], dim=-1)[0].double().numpy()
+    parts = np.arange(len(start))
+    whole = draw_mask(start, end, radii, size)
+    found = []
+    for digit in range(len(DIGITS)):
+        # Both parts of each digit are the last capsules, all first parts before all second ones.
+        others = (parts != len(parts) - 2 * len(DIGITS) + digit) & (parts != len(parts) - len(DIGITS) + digit)
+        without = draw_mask(start[others], end[others], radii[others], size)
+        found.append(np.count_nonzero(whole & ~without) > pixels)
+    return np.array(found)
 
 
 def draw_masks(measured: dict[str, Tensor], joints: Tensor, size: int) -> Tensor:

@@ -12,10 +12,13 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from handgen.arm.body import HIGH, JOINTS, LOW
-from handgen.arm.feeds import Feed, Target, open_feed, usable_target
+from handgen.arm.body import HIGH, JOINTS, LOW, SIDEWAYS
+from handgen.arm.feeds import Feed, open_feed, usable_target
+from handgen.arm.order import ShuffledOrder
+from handgen.arm.overlay import VIDEO_SIZE, side_by_side
 from handgen.arm.segmentation import Segmenter
 from handgen.arm.simulator import ArmSimulator
+from handgen.arm.target import Target
 from handgen.errors import UserError, check_ranges
 
 Image = NDArray[np.uint8]
@@ -32,14 +35,16 @@ LARGEST_INCREMENT = 0.4
 """Radians in one decision, of ``action: increments``."""
 MOTION_COST = 0.02
 """Of a radian of mean joint motion, in units of IoU, of ``reward: mix``."""
-VIDEO_SIZE = 224
+LARGEST_MISSES = 100
+"""Pictures without a hand after which a camera, which has no end, is given up."""
 
 
 class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
     """An arm of twelve joints before a camera, and the picture of a hand to imitate.
 
     A *decision* sets twelve joint targets and lets the simulation settle. Every episode has one target. It terminates
-    when fewer than ``epsilon`` pixels differ (success) and is cut off after ``episode_decisions``.
+    when at most ``epsilon`` pixels differ (success) and is cut off after ``episode_decisions``. Targets come in a
+    shuffled order, each once before any comes again; a film's in its own.
 
     Observations, the target on the left and the arm as its camera sees it on the right, uint8 (C, H, 2 H): ``observe:
     pictures`` in colour (C = 3, as published, channels first), ``masks`` their silhouettes (C = 1, 0 or 255); ``dict``
@@ -54,7 +59,7 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
     ``info``: ``mismatch`` (share of pixels), ``iou``, ``success``, ``joints`` (12,), ``target_index``, ``dataset``, and
     ``joint_error`` (mean over joints, radians) where the truth is known.
 
-    All randomness comes from ``np_random``.
+    All randomness comes from ``np_random``; `state_dict` holds where the order of targets is.
 
     Args:
         feed: what to imitate, or several (one of them is drawn for each episode): `handgen.arm.feeds.open_feed`.
@@ -73,6 +78,7 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
         segmenter: finds hands in pictures: ``robust`` or the published ``lab``.
         mirror: put the thumb on the right, of arm and targets.
         urdf: file of another arm with the same joints.
+        share: of the targets, this environment's, counted from 0. shares: number of shares.
         render_mode: ``rgb_array`` (target, arm and both masks side by side), ``human`` (PyBullet's window) or None.
 
     Raises:
@@ -98,25 +104,35 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
         segmenter: Segmenter = "robust",
         mirror: bool = False,
         urdf: str | None = None,
+        share: int = 0,
+        shares: int = 1,
         render_mode: str | None = None,
     ) -> None:
         chosen = {"observe": observe, "reward": reward, "action": action, "renderer": renderer}
         check_choices(chosen, size, epsilon, episode_decisions, substeps)
         if renderer == "drawn" and (observe != "masks" or urdf is not None):
             raise UserError("renderer=drawn knows masks of our own arm alone: use observe=masks without urdf")
+        if mirror and urdf is not None:
+            raise UserError("mirror=true turns our own arm alone: leave it out with urdf, or write a mirrored file")
         self.size, self.observe, self.reward, self.reward_scale = size, observe, reward, reward_scale
         self.action, self.epsilon, self.substeps = action, epsilon, substeps
         self.episode_decisions, self.renderer, self.mirror = episode_decisions, renderer, mirror
         self.render_mode = render_mode
-        self.simulator = ArmSimulator(mirror=mirror, gui=render_mode == "human", urdf=urdf)
         names = [feed] if isinstance(feed, str) else list(feed)
         if not names:
             raise UserError("the feed is empty: name one, for example feed=rendered")
+        self.simulator = ArmSimulator(mirror=mirror, gui=render_mode == "human", urdf=urdf)
         # Rendered targets come from an arm of their own: placing this one would disturb it.
-        poser = ArmSimulator(urdf=urdf) if "rendered" in names and renderer == "bullet" else None
-        self.feeds: list[Feed] = [open_feed(name, split, segmenter, poser, count) for name in names]
-        if sum(feed.in_order for feed in self.feeds) and len(self.feeds) > 1:
-            raise UserError("a film or a camera is a feed of its own: it cannot be mixed with others")
+        self.poser = ArmSimulator(urdf=urdf) if "rendered" in names and renderer == "bullet" else None
+        try:
+            self.feeds: list[Feed] = [open_feed(name, split, segmenter, self.poser, count) for name in names]
+            if sum(feed.in_order for feed in self.feeds) and len(self.feeds) > 1:
+                raise UserError("a film or a camera is a feed of its own: it cannot be mixed with others")
+        except BaseException:
+            self.close()
+            raise
+        self.orders = [ShuffledOrder(len(feed), share, shares) for feed in self.feeds]
+        self.began = False
         self.low, self.high = np.array(LOW, np.float32), np.array(HIGH, np.float32)
         bound = np.full(len(JOINTS), LARGEST_INCREMENT, np.float32)
         low, high = (self.low, self.high) if action == "absolute" else (-bound, bound)
@@ -142,13 +158,17 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
 
         Args:
             seed: of ``np_random``.
-            options: ``index``, the number of the target in the (first) feed, instead of one drawn by chance;
+            options: ``index``, the number of the target in the (first) feed, instead of the next in the order;
                 ``keep_pose`` leaves the arm as it is.
 
         Raises:
             UserError: if the feed has ended, or shows no hand.
         """
         super().reset(seed=seed)
+        if seed is not None or not self.began:
+            for order in self.orders:
+                order.begin(int(self.np_random.integers(2**31)))
+            self.began = True
         self.decisions = 0
         self.feed, self.target_index, self.target = self._next_target((options or {}).get("index"))
         if not (options or {}).get("keep_pose"):
@@ -159,34 +179,40 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def _next_target(self, index: int | None) -> tuple[Feed, int, Target]:
         """The target of this episode."""
-        feed = self.feeds[int(self.np_random.integers(len(self.feeds)))] if index is None else self.feeds[0]
+        chosen = int(self.np_random.integers(len(self.feeds))) if index is None else 0
+        feed = self.feeds[chosen]
         if feed.in_order:
             self.shown = self.shown + 1 if index is None else int(index)
             target = self._following(feed)
             return feed, self.shown, self._sided(target)
-        number = int(self.np_random.integers(len(feed))) if index is None else int(index)
+        number = self.orders[chosen].next() if index is None else int(index)
         return feed, number, self._sided(usable_target(feed, number, self.size))
 
     def _following(self, feed: Feed) -> Target:
         """The next picture of a film that shows a hand.
 
         Raises:
-            UserError: if there is none.
+            UserError: if there is none, or a camera shows none for a while.
         """
-        while True:
+        misses, reason = 0, ""
+        while len(feed) or misses < LARGEST_MISSES:
             try:
                 return feed.target(self.shown, self.size)
-            except ValueError:
-                self.shown += 1
+            except ValueError as error:
+                self.shown, misses, reason = self.shown + 1, misses + 1, str(error)
             except IndexError:
                 raise UserError(f"the feed {feed.name} has ended after {self.shown} pictures") from None
+        raise UserError(f"the feed {feed.name} shows no hand in {misses} pictures: {reason}")
 
     def _sided(self, target: Target) -> Target:
         """The target, mirrored where the arm is."""
         if not self.mirror:
             return target
+        joints = None if target.joints is None else target.joints.copy()
+        if joints is not None:
+            joints[SIDEWAYS:] *= -1.0  # in a mirror the digits bend alike, and the arm leans to the other side
         picture = np.ascontiguousarray(target.picture[:, ::-1])
-        return Target(picture, np.ascontiguousarray(target.mask[:, ::-1]), target.joints)
+        return Target(picture, np.ascontiguousarray(target.mask[:, ::-1]), joints)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Set joint targets and let the arm settle.
@@ -260,29 +286,21 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
         picture = self.robot_picture if self.robot_picture is not None else self.simulator.camera(VIDEO_SIZE)[0]
         return side_by_side(self.target, picture, self.robot_mask, VIDEO_SIZE)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where the order of targets is; the rest of an episode follows from ``np_random`` and the actions."""
+        return {"orders": [[order.seed, order.taken] for order in self.orders]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on in a saved order."""
+        self.began = True
+        for order, (seed, taken) in zip(self.orders, state["orders"], strict=True):
+            order.seed, order.taken = seed, taken
+
     def close(self) -> None:
-        """Close the simulation."""
-        self.simulator.close()
-
-
-def side_by_side(target: Target, picture: Image, mask: Mask, size: int) -> Image:
-    """Target, arm, and masks over each other: white both, yellow the target's alone, blue the arm's alone.
-
-    Args:
-        target: what is imitated.
-        picture: of the arm, uint8 (h, h, 3).
-        mask: of the arm, bool (H, H), as large as the target's.
-        size: height of the result.
-
-    Returns:
-        uint8 (size, 3 size, 3).
-    """
-    import cv2
-
-    overlay = np.stack([target.mask, target.mask, mask], axis=-1).astype(np.uint8) * np.uint8(255)
-    shown = [cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA) for part in (target.picture, picture)]
-    shown.append(cv2.resize(overlay, (size, size), interpolation=cv2.INTER_NEAREST))
-    return np.concatenate([np.asarray(part, np.uint8) for part in shown], axis=1)
+        """Close the simulations."""
+        for simulator in (self.simulator, self.poser):
+            if simulator is not None:
+                simulator.close()
 
 
 def check_choices(chosen: Mapping[str, str], size: int, epsilon: int, episode_decisions: int, substeps: int) -> None:

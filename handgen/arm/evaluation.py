@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from handgen.arm.env import ArmImitation, side_by_side
+from handgen.arm.body import FITTED
+from handgen.arm.drawing import visible_digits
+from handgen.arm.env import ArmImitation
+from handgen.arm.geometry import as_tensors
+from handgen.arm.overlay import side_by_side
 from handgen.episodes import mean_measurement
 from handgen.results import Measurement
 
 Image = NDArray[np.uint8]
 Act = Callable[[Tensor], Tensor]
 """Observations (N, C, H, 2 H) to actions (N, 12) in [-1, 1]."""
+VISIBLE = 10 / 56**2
+"""Share of a silhouette's pixels that a digit must add to be seen in it."""
+BOOTSTRAPS = 2_000
 
 
 @dataclass(frozen=True)
@@ -27,15 +35,20 @@ class Imitations:
     Attributes:
         mismatch: (n,) share of pixels that differ. iou: (n,). success: (n,) 0 or 1.
         joint_error: (n,) in radians, NaN where the truth is not known.
+        visible_joint_error: (n,) the same over wrist, elbow and the digits that the target's silhouette shows: a finger
+            before the palm can be bent in any way.
         first_mismatch: (n,) after the first decision: what looking at the result adds.
-        pictures: of the first ones, target, arm and overlay side by side, uint8 (H, 3 H, 3).
+        persons: (n) whose hands they are; every target another's where that is not known.
+        pictures: of some, target, arm and overlay side by side, uint8 (H, 3 H, 3).
     """
 
     mismatch: Tensor
     iou: Tensor
     success: Tensor
     joint_error: Tensor
+    visible_joint_error: Tensor
     first_mismatch: Tensor
+    persons: list[str]
     pictures: list[Image]
 
 
@@ -60,11 +73,30 @@ def imitate_targets(env: ArmImitation, act: Act, indices: Sequence[int], shown: 
         for decision in range(env.episode_decisions):
             obs, _, _, _, info = env.step(action_for(env, act, obs))
             first = float(info["mismatch"]) if decision == 0 else first
-        rows.append((info["mismatch"], info["iou"], info["success"], info.get("joint_error", float("nan")), first))
+        errors = joint_errors(env.target.joints, info["joints"], env.size)
+        rows.append((info["mismatch"], info["iou"], info["success"], *errors, first))
         if index in kept:
             pictures.append(side_by_side(env.target, env.simulator.camera(size)[0], env.robot_mask, size))
-    mismatch, iou, success, joint_error, first_mismatch = torch.tensor(rows, dtype=torch.float64).T
-    return Imitations(mismatch, iou, success, joint_error, first_mismatch, pictures)
+    known = getattr(env.feeds[0], "persons", None)
+    persons = [known[index] if known else str(index) for index in indices]
+    mismatch, iou, success, error, visible_error, first_mismatch = torch.tensor(rows, dtype=torch.float64).T
+    return Imitations(mismatch, iou, success, error, visible_error, first_mismatch, persons, pictures)
+
+
+def joint_errors(truth: NDArray[np.float64] | None, joints: NDArray[np.float64], size: int) -> tuple[float, float]:
+    """Mean error of all joints, and of those that the silhouette of the truth shows, in radians.
+
+    Args:
+        truth: (12,), or None where it is not known: the errors are NaN.
+        joints: (12,).
+        size: height and width of the silhouette.
+    """
+    if truth is None:
+        return math.nan, math.nan
+    digits = visible_digits(as_tensors(FITTED), torch.from_numpy(truth).float(), size, round(VISIBLE * size**2))
+    shown = np.append(digits.repeat(2), [True, True])
+    error = np.abs(joints - truth)
+    return float(error.mean()), float(error[shown].mean())
 
 
 def action_for(env: ArmImitation, act: Act, obs: Any) -> NDArray[np.float32]:
@@ -82,10 +114,34 @@ def chosen(total: int, count: int) -> list[int]:
 
 
 def measure(found: Imitations, dataset: str, variant: str) -> list[Measurement]:
-    """The figures of one data set, with Student's 95% intervals."""
+    """The figures of one data set, with 95% intervals: of the persons where some are shown several times."""
     named = {"mismatch": found.mismatch, "iou": found.iou, "success": found.success}
     named["mismatch_first"] = found.first_mismatch
     if not found.joint_error.isnan().any():
-        named["joint_error_rad"] = found.joint_error
-    measured = [mean_measurement(name, values, variant) for name, values in named.items()]
-    return [Measurement(**{**vars(m), "dataset": dataset}) for m in measured]
+        named |= {"joint_error_rad": found.joint_error, "joint_error_visible_rad": found.visible_joint_error}
+    measured = [person_measurement(name, values, found.persons, variant) for name, values in named.items()]
+    return [replace(measurement, dataset=dataset) for measurement in measured]
+
+
+def person_measurement(metric: str, values: Tensor, persons: Sequence[str], variant: str = "") -> Measurement:
+    """A mean with a 95% interval that takes one person's pictures for no more than they are.
+
+    Student's interval of the mean where every picture is another person's; else persons are drawn with replacement,
+    each with all their pictures (Field and Welsh 2007, the cluster bootstrap).
+
+    Args:
+        metric: name of the metric.
+        values: (n,) one for each picture.
+        persons: whose it is.
+        variant: which of several ways.
+    """
+    names = sorted(set(persons))
+    if len(names) == len(values):
+        return mean_measurement(metric, values, variant)
+    sums, counts = np.zeros(len(names)), np.zeros(len(names))
+    rows = [names.index(person) for person in persons]
+    np.add.at(sums, rows, values.numpy())
+    np.add.at(counts, rows, 1.0)
+    drawn = np.random.default_rng(0).integers(len(names), size=(BOOTSTRAPS, len(names)))
+    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), (0.025, 0.975))
+    return Measurement(metric, float(values.mean()), float(low), float(high), len(values), variant)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +15,9 @@ from handgen.arm.body import FITTED
 from handgen.arm.drawing import draw_masks
 from handgen.arm.framing import frame
 from handgen.arm.geometry import as_tensors, random_joints
-from handgen.arm.segmentation import SEGMENTERS, Segmenter, segment
+from handgen.arm.segmentation import SEGMENTERS, Segmenter
+from handgen.arm.target import Target, found_hand, framed_target
+from handgen.arm.thumb_side import looks_left
 from handgen.errors import UserError
 from handgen.paths import data_root
 from handgen.photo_files import BadImage, read_photograph
@@ -28,28 +28,8 @@ Mask = NDArray[np.bool_]
 
 ENOUGH = 512
 """Pixels of a photograph's larger side that are decoded at least."""
-SMALLEST_HAND = 0.02
-"""Share of the picture; what is smaller is no hand."""
-POSES = 4096
-"""Drawn poses that a hand of unknown side is compared with."""
-THUMB_SHARE = 0.25
-"""Their thumbs are bent by that share of what they could be: a thumb across the palm comes out on the other side."""
+SPLITS = ("train", "val", "test")
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
-
-
-@dataclass(frozen=True)
-class Target:
-    """A hand to imitate.
-
-    Attributes:
-        picture: uint8 (size, size, 3), RGB, framed as the arm sees itself, the thumb on the left.
-        mask: bool (size, size).
-        joints: (12,) in radians where the truth is known, else None.
-    """
-
-    picture: Image
-    mask: Mask
-    joints: NDArray[np.float64] | None = None
 
 
 class Feed(Protocol):
@@ -97,7 +77,7 @@ class RenderedPoses:
 
     def joints(self, index: int) -> NDArray[np.float64]:
         """The pose (12,) in radians of a number."""
-        stream = np.random.SeedSequence([("train", "val", "test").index(self.split), index]).generate_state(1)
+        stream = np.random.SeedSequence([SPLITS.index(self.split), index]).generate_state(1)
         generator = torch.Generator().manual_seed(int(stream[0]))
         return random_joints(1, generator)[0].double().numpy()
 
@@ -153,20 +133,23 @@ class Photographs:
         paths: of the files.
         name: of the data set.
         thumbs_left: for each, whether the thumb is on the left once the fingers point up; None is unknown.
+        persons: for each, whose hand it is; None takes every photograph for another person's.
         segmenter: finds the hand.
-        in_order: they follow each other, as a numbered sequence does.
     """
+
+    in_order = False
 
     def __init__(
         self,
         paths: Sequence[Path],
         name: str,
         thumbs_left: Sequence[bool | None] | None = None,
+        persons: Sequence[str] | None = None,
         segmenter: Segmenter = "robust",
-        in_order: bool = False,
     ) -> None:
-        self.paths, self.name, self.segmenter, self.in_order = list(paths), name, segmenter, in_order
+        self.paths, self.name, self.segmenter = list(paths), name, segmenter
         self.thumbs_left = list(thumbs_left) if thumbs_left is not None else [None] * len(self.paths)
+        self.persons = list(persons) if persons is not None else [str(path) for path in self.paths]
 
     def __len__(self) -> int:
         """Return the number of photographs."""
@@ -218,7 +201,7 @@ class Film:
     def target(self, index: int, size: int) -> Target:
         """See `Feed`; pictures in between are skipped, and a film that is asked for an earlier one begins anew.
 
-        The side of the thumb is settled by the first picture: a hand does not change sides in a film.
+        The side of the thumb is settled by the first picture with a hand: it does not change sides in a film.
         """
         if index < self.next_index and not self.is_camera:
             self.capture.release()
@@ -234,8 +217,18 @@ class Film:
                 self.next_index = index + 1
         image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
         if self.thumb_left is None:
-            self.thumb_left = thumb_is_left(image, self.segmenter)
+            self.thumb_left = looks_left(frame(*found_hand(image, self.segmenter), size)[1])
         return framed_target(image, self.segmenter, size, self.thumb_left)
+
+
+def is_film(feed: str) -> bool:
+    """Whether a name or path means pictures in order: a film, a numbered sequence or a camera."""
+    return feed.isdecimal() or "%" in feed or Path(feed).suffix.lower() in FILMS
+
+
+def is_data_set(feed: str) -> bool:
+    """Whether a name means a data set with splits, instead of somebody's own folder or film."""
+    return not is_film(feed) and not Path(feed).is_dir()
 
 
 def open_feed(
@@ -246,89 +239,57 @@ def open_feed(
     Args:
         feed: ``rendered``, ``synthetic``, ``hands11k`` or ``sign_digits`` (folders under ``HANDGEN_DATA``), a folder of
             pictures, a film, a numbered sequence such as ``hand_%04d.png``, or the number of a camera.
-        split: ``train``, ``val``, ``test``, or ``all`` for folders.
+        split: ``train``, ``val``, ``test``, or ``all`` for folders; a film has none.
         segmenter: finds hands in pictures.
         simulator: renders ``rendered``.
         count: of ``rendered`` and ``synthetic``; 0 takes their own.
 
     Raises:
-        UserError: if there is no such feed, or it is empty.
+        UserError: if there is no such feed, split or segmenter, or it is empty.
     """
     if segmenter not in SEGMENTERS:
         raise UserError(f"unknown segmenter {segmenter!r}: choose from {', '.join(SEGMENTERS)}")
+    endless = feed in ("rendered", "synthetic")
+    if split not in SPLITS and (endless or split != "all"):
+        raise UserError(
+            f"{feed} has no split {split!r}: choose from {', '.join((*SPLITS, *(() if endless else ('all',))))}"
+        )
     if feed == "rendered":
         return RenderedPoses(simulator, split, **({"count": count} if count else {}))
     if feed == "synthetic":
         return DrawnHands(split, segmenter=segmenter, **({"count": count} if count else {}))
-    if feed == "hands11k":
-        return _hands11k(split, segmenter)
-    if feed.isdecimal() or "%" in feed or Path(feed).suffix.lower() in FILMS:
+    if is_film(feed):
         if not feed.isdecimal() and "%" not in feed and not Path(feed).is_file():
             raise UserError(f"no such feed: {feed}")
         return Film(feed, segmenter)
+    return _photographs(feed, split, segmenter)
+
+
+def _photographs(feed: str, split: str, segmenter: Segmenter) -> Photographs:
+    """Those of a data set or a folder.
+
+    Raises:
+        UserError: if there are none.
+    """
     folder = Path(feed) if Path(feed).is_dir() else data_root() / feed
-    if not folder.is_dir():
+    if feed == "hands11k":
+        listed = list_hands11k(data_root() / feed, {"accessories": False})
+    elif folder.is_dir():
+        listed = list_folder(folder)
+    else:
         raise UserError(
             f"no such feed: {feed!r} is neither rendered, synthetic, a folder, a film (or hand_%04d.png) nor a camera"
         )
-    photographs = [photo for photo in list_folder(folder) if split in ("all", photo.split)]
-    if not photographs:
+    chosen = [photo for photo in listed if split in ("all", photo.split)]
+    if not chosen:
         raise UserError(f"the feed {feed} has no picture in its split {split!r}: add some, or use split=all")
-    return Photographs([photo.path for photo in photographs], folder.name, segmenter=segmenter)
-
-
-def _hands11k(split: str, segmenter: Segmenter) -> Photographs:
-    """The 11k Hands photographs of one split, without jewellery."""
-    photographs = list_hands11k(data_root() / "hands11k", {"accessories": False})
-    chosen = [photo for photo in photographs if split in ("all", photo.split)]
+    paths = [photo.path for photo in chosen]
+    if feed != "hands11k":
+        persons = [photo.columns["person"] for photo in chosen]
+        return Photographs(paths, folder.name, persons=persons, segmenter=segmenter)
     # Fingers up, the back of a right hand has its thumb on the left, and so has the palm of a left one.
     sides = [(photo.columns["side"] == "right") == (photo.columns["view"] == "dorsal") for photo in chosen]
-    return Photographs([photo.path for photo in chosen], "hands11k", sides, segmenter)
-
-
-def framed_target(image: Image, segmenter: Segmenter, size: int, thumb_left: bool | None) -> Target:
-    """Find a hand, frame it, and put its thumb on the left.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        segmenter: finds the hand.
-        size: height and width of the target in pixels.
-        thumb_left: whether the thumb is on the left; None finds out.
-
-    Raises:
-        ValueError: if there is no hand.
-    """
-    small, mask = segment(image, segmenter)
-    if mask.mean() < SMALLEST_HAND:
-        raise ValueError("no hand stands out from the background")
-    picture, framed = frame(small, mask, size)
-    if thumb_left if thumb_left is not None else looks_left(framed):
-        return Target(picture, framed)
-    small, mask = np.ascontiguousarray(small[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
-    return Target(*frame(small, mask, size))
-
-
-def thumb_is_left(image: Image, segmenter: Segmenter) -> bool:
-    """Whether the thumb of a hand in a picture is on the left, as far as its silhouette tells."""
-    small, mask = segment(image, segmenter)
-    return not mask.any() or looks_left(frame(small, mask, 28)[1])
-
-
-@lru_cache(maxsize=1)
-def _known_poses() -> NDArray[np.float32]:
-    """Masks (P, 784) of random poses, -1 outside and 1 inside."""
-    joints = random_joints(POSES, torch.Generator().manual_seed(0))
-    joints[:, :2] *= THUMB_SHARE
-    masks = draw_masks(as_tensors(FITTED), joints, 28)
-    return masks.view(POSES, -1).numpy().astype(np.float32) / 127.5 - 1.0
-
-
-def looks_left(mask: Mask) -> bool:
-    """Whether a framed silhouette is nearer to a pose of the arm, whose thumb is on the left, than its mirror image."""
-    small = cv2.resize(mask.astype(np.float32), (28, 28), interpolation=cv2.INTER_AREA) * 2.0 - 1.0
-    both = np.stack([small.ravel(), small[:, ::-1].ravel()])
-    likeness = (both @ _known_poses().T).max(1)
-    return bool(likeness[0] >= likeness[1])
+    return Photographs(paths, feed, sides, [str(photo.columns["id"]) for photo in chosen], segmenter)
 
 
 def usable_target(feed: Feed, index: int, size: int) -> Target:

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handgen.arm.env import VIDEO_SIZE, ArmImitation, side_by_side
+from handgen.arm.env import ArmImitation
 from handgen.arm.evaluation import Act, action_for
+from handgen.arm.overlay import VIDEO_SIZE, side_by_side
 from handgen.errors import UserError
 
 DECISIONS = 2

@@ -129,7 +129,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     measured = fit(targets(options.feeds, options.count), options.rounds, options.seed)
     for name, value in measured.items():
-        print(f"{name}={(value * 1000).round().div(1000).tolist()}")
+        print(f"{name}={(value.double() * 1000).round().div(1000).tolist()}")
 
 
 if __name__ == "__main__":

@@ -8,15 +8,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handgen.arm.body import CAMERA_HEIGHT, FITTED
+from handgen.arm.body import CAMERA_DISTANCE, CAMERA_HEIGHT, FITTED
 from handgen.arm.geometry import FOCAL_LENGTH
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 PALM_RADIUS = 0.314
-"""Of the largest circle inside the arm's palm, in halves of the picture, and the height of its centre in metres."""
-PALM_HEIGHT = 1.35
+"""Of the largest circle inside the arm's palm, in halves of the picture: the median over poses of the arm."""
+PALM_X, PALM_HEIGHT = -0.05, 1.4
+"""Of its centre, in metres, of an upright arm: the thumb's ball draws it to the left of the forearm's axis. Medians."""
+METRES = FOCAL_LENGTH / CAMERA_DISTANCE
+"""Of a metre at the arm's distance, in halves of the picture."""
 LARGEST_TILT = 0.9
 """Radians."""
 FINER = 4
@@ -37,12 +40,14 @@ def palm_circle(mask: Mask) -> tuple[float, float, float]:
     padded[height + 1 :, 1:-1] = mask[-1]
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
     distance[height + 1 :] = 0.0
-    y, x = np.unravel_index(int(distance.argmax()), distance.shape)
-    return float(x) - 1.0, float(y) - 1.0, float(distance[y, x])
+    radius = float(distance.max())
+    # The mean of the highest pixels: a step of a whole pixel in the centre would turn the arm.
+    y, x = np.nonzero(distance > radius - 0.5)
+    return float(x.mean()) - 1.0, float(y.mean()) - 1.0, radius
 
 
 def forearm_tilt(mask: Mask, x: float, y: float, radius: float) -> float:
-    """How far the arm leans to the right, in radians: from the middle of its lower end to the palm's centre.
+    """How far the arm leans to the right, in radians: from the middle of its lower end to its axis at the palm.
 
     Args:
         mask: bool (H, W).
@@ -56,7 +61,10 @@ def forearm_tilt(mask: Mask, x: float, y: float, radius: float) -> float:
     if below < 0.8 * radius:
         return 0.0  # cut through the palm
     lower_x = float(np.nonzero(mask[rows[-1] - end + 1 : rows[-1] + 1])[1].mean())
-    return float(np.clip(math.atan2(x - lower_x, below), -LARGEST_TILT, LARGEST_TILT))
+    # The axis is beside the circle's centre, by as much as in an upright arm.
+    below -= (end - 1) / 2
+    beside = math.atan2(PALM_X * METRES / PALM_RADIUS * radius, below)
+    return float(np.clip(math.atan2(x - lower_x, below) - beside, -LARGEST_TILT, LARGEST_TILT))
 
 
 def frame(image: Image, mask: Mask, size: int) -> tuple[Image, Mask]:
@@ -80,10 +88,12 @@ def frame(image: Image, mask: Mask, size: int) -> tuple[Image, Mask]:
         raise ValueError("no hand in the picture")
     x, y, radius = palm_circle(mask)
     tilt, half = forearm_tilt(mask, x, y, radius), size / 2
-    elbow = half + (CAMERA_HEIGHT - FITTED.elbow[1]) * FOCAL_LENGTH / 3.0 * half
-    above = (PALM_HEIGHT - FITTED.elbow[1]) * FOCAL_LENGTH / 3.0 * half
+    metre = METRES * half
+    elbow = half + (CAMERA_HEIGHT - FITTED.elbow[1]) * metre
+    beside, above = PALM_X * metre, (PALM_HEIGHT - FITTED.elbow[1]) * metre
     scale = PALM_RADIUS * half / max(radius, 1.0)
-    to_x, to_y = half + above * math.sin(tilt), elbow - above * math.cos(tilt)
+    to_x = half + above * math.sin(tilt) + beside * math.cos(tilt)
+    to_y = elbow - above * math.cos(tilt) + beside * math.sin(tilt)
     matrix = np.array([[scale, 0.0, to_x - scale * (x + 0.5)], [0.0, scale, to_y - scale * (y + 0.5)]])
     fine = _warp(mask.astype(np.uint8) * 255, matrix, size)
     fine_picture = _warp(image, matrix, size, cv2.BORDER_REPLICATE)

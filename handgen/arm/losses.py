@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,10 +36,10 @@ def silhouette_loss(soft: Tensor, mask: Tensor, finger_weight: float = 0.0) -> T
 
     Args:
         soft: (B, h, h) in [0, 1].
-        mask: uint8 (B, H, H), 0 or 255, H a multiple of h; its pixels are averaged.
+        mask: uint8 (B, H, H), 0 or 255; its pixels are averaged.
         finger_weight: f.
     """
-    shares = F.avg_pool2d(mask.float()[:, None] / 255.0, mask.shape[-1] // soft.shape[-1])[:, 0]
+    shares = F.adaptive_avg_pool2d(mask.float()[:, None] / 255.0, soft.shape[-1])[:, 0]
     weight = 1.0 + finger_weight * fingers(shares)
     return (weight * (soft - shares).square()).mean() / weight.mean()
 
@@ -54,14 +53,3 @@ def fingers(shares: Tensor) -> Tensor:
     eroded = -F.max_pool2d(-shares[:, None], size, stride=1, padding=size // 2)
     opened = F.max_pool2d(eroded, size, stride=1, padding=size // 2)[:, 0]
     return (shares - opened).clamp(min=0.0)
-
-
-def mismatch(mask: Tensor, other: Tensor) -> Tensor:
-    """Share of pixels that differ, (B,), of bool masks (B, H, W)."""
-    return (mask ^ other).float().mean(dim=(1, 2))
-
-
-def intersection_over_union(mask: Tensor, other: Tensor) -> Tensor:
-    """Of bool masks (B, H, W), (B,); 1 where both are empty."""
-    union = (mask | other).sum(dim=(1, 2))
-    return torch.where(union > 0, (mask & other).sum(dim=(1, 2)) / union.clamp(min=1), 1.0)

@@ -14,6 +14,7 @@ from handgen.arm.critics import LookingCritics, TargetMask
 from handgen.arm.geometry import as_tensors, joints_of, soft_silhouette
 from handgen.arm.losses import joint_loss, posture_loss, silhouette_loss
 from handgen.arm.networks import ImitationEncoder, SideBySide
+from handgen.errors import UserError
 from handgen.sac import SAC
 
 Batch = dict[str, Any]
@@ -30,8 +31,8 @@ class ArmSAC(SAC):
     (2020). Three things are added (docs/arm.md):
 
     1. **Warm start.** The actor first learns poses by itself: angles of random poses of the arm, whose pictures cost
-       nothing, and silhouettes of training hands, through the arm's differentiable geometry. The second term stays
-       while SAC rewards the actor::
+       nothing, and silhouettes of training hands, through the arm's differentiable geometry. The first two terms stay
+       while SAC rewards the actor, weighing ``imitation_weight`` times as much::
 
            w_j E[|q - q*|^2]  +  w_s E[(s(q) - m)^2]  +  w_p E[q^2]
 
@@ -40,24 +41,29 @@ class ArmSAC(SAC):
 
     2. **Hindsight.** A pose just reached is a target with a known best reward (data module).
     3. Actor and critics have an encoder each, so that the critics' learning leaves the actor's poses alone. Critics of
-       silhouettes are shown the one that an action would have (`LookingCritics`).
+       silhouettes are shown the target and the one that an action would have, and nothing else (`LookingCritics`).
 
     Two kinds of batches come from :class:`handgen.datamodules.arm_rollouts.ArmRollouts`: for the warm start, ``obs``
     uint8 (B, C, H, 2 H), ``mask`` uint8 (B, H, H) and ``joints`` (B, 12), NaN where unknown; then those of
-    :class:`handgen.sac.SAC`.
+    :class:`handgen.sac.SAC` with ``hindsight`` bool (B,) and ``known``, poses of the arm with ``obs`` and ``joints``.
 
     Args:
         observe: ``masks`` or ``pictures``, as the environment.
-        size: height and width H of a picture.
+        size: height and width H of a picture, as the environment's.
         feature_dim: features of the encoders.
         joints_weight: w_j.
         silhouette_weight: w_s.
         posture_weight: w_p.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
-        imitation_weight: share of the silhouette's term that the actor keeps while SAC rewards it.
+        imitation_weight: share of the terms of joints and silhouette that the actor keeps while SAC rewards it; without
+            that of the joints it comes to prefer other poses that look alike.
         critic_updates_first: updates of SAC before the critics move the actor.
         imitation_lr: largest learning rate of the actor in the warm start; it falls to ``actor_lr``.
-        kwargs: those of :class:`handgen.sac.SAC`.
+        kwargs: those of :class:`handgen.sac.SAC`. With ``observe: masks`` the critics have layers of their own:
+            ``hidden_dims`` are the actor's alone, and ``critic_layer_norm`` has no effect.
+
+    Raises:
+        UserError: in `setup`, if the environment shows or does what the silhouettes of our own arm do not fit.
     """
 
     def __init__(
@@ -101,24 +107,57 @@ class ArmSAC(SAC):
         with torch.no_grad():
             return actor.act(self.online.encoder(obs), deterministic=True)
 
+    def setup(self, stage: str) -> None:
+        """Compare the environment with what the networks were made for.
+
+        Raises:
+            UserError: see the class.
+        """
+        settings = getattr(getattr(self.trainer, "datamodule", None), "env_kwargs", {})
+        wanted = {"observe": settings.get("observe", "pictures"), "size": settings.get("size", 56)}
+        for name, value in wanted.items():
+            if self.hparams[name] != value:
+                raise UserError(f"the arm shows {name}={value}: set --model.{name}={value}, or data.env_kwargs.{name}")
+        foreign = {"action": "increments", "mirror": True, "urdf": settings.get("urdf") or "a file"}
+        for name, value in foreign.items():
+            if self.hparams["observe"] == "masks" and settings.get(name) == value:
+                raise UserError(
+                    f"warm start and critics draw silhouettes of our own arm from its angles: leave out "
+                    f"data.env_kwargs.{name}={value}, or set observe=pictures with data.imitation_updates=0"
+                )
+
     # Training.
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One update of the warm start, or one of SAC."""
-        if "joints" not in batch:
-            if not self.rewarded:
-                self.imitator.load_state_dict(self.actor.state_dict())
-                self.rewarded.fill_(True)
-            self.rewarded_updates += 1
-            return super().training_step(batch, batch_idx)
-        terms = self.imitation_losses(batch)
+        if "joints" in batch:
+            terms = self.imitation_losses(batch)
+            self.log_terms(terms)
+            return self.imitation_loss(terms)
+        if not self.rewarded:
+            self.imitator.load_state_dict(self.actor.state_dict())
+            self.rewarded.fill_(True)
+        self.rewarded_updates += 1
+        loss = super().training_step(batch, batch_idx)
+        terms = self.kept_losses(batch)
+        self.log_terms(terms)
+        if self.logs_now:
+            own = ~batch["hindsight"] if "hindsight" in batch else slice(None)
+            self.log("train/reward", batch["reward"][own].mean())
+        kept: Tensor = self.hparams["imitation_weight"] * self.imitation_loss(terms)
+        return loss + kept
+
+    def log_terms(self, terms: dict[str, Tensor]) -> None:
+        """Log terms of imitation without their weights, in the warm start and after it."""
         if self.logs_now:
             self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
-        return self.imitation_loss(terms)
 
     def imitation_loss(self, terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the warm start's terms."""
-        return torch.stack([self.hparams[f"{name}_weight"] * term for name, term in terms.items()]).sum()
+        total = torch.zeros(())
+        for name, term in terms.items():
+            total = total + self.hparams[f"{name}_weight"] * term
+        return total
 
     def imitation_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Terms of the warm start; only the actor has a gradient."""
@@ -129,6 +168,22 @@ class ArmSAC(SAC):
             "silhouette": self.silhouette(joints, batch["mask"]),
             "posture": posture_loss(joints[unknown]) if bool(unknown.any()) else joints.sum() * 0.0,
         }
+
+    def kept_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms of the warm start that stay while the actor is rewarded; only the actor has a gradient.
+
+        Silhouettes are those of the transitions' targets, where these are masks; joints those of ``known`` poses.
+        """
+        terms: dict[str, Tensor] = {}
+        if not self.hparams["imitation_weight"]:
+            return terms
+        if self.hparams["observe"] == "masks":
+            target = batch["obs"][:, 0, :, : batch["obs"].shape[2]]
+            terms["silhouette"] = self.silhouette(self.mean_joints(self.online.encoder(batch["obs"])), target)
+        if "known" in batch:
+            joints = self.mean_joints(self.online.encoder(batch["known"]["obs"]))
+            terms["joints"] = joint_loss(joints, batch["known"]["joints"])
+        return terms
 
     def mean_joints(self, shared: Tensor) -> Tensor:
         """The actor's mean pose (B, 12) in radians on images (B, 2 C, H, H)."""
@@ -142,14 +197,10 @@ class ArmSAC(SAC):
         return silhouette_loss(soft, mask, self.hparams["finger_weight"])
 
     def policy_losses(self, shared: Tensor, features: Tensor, temperature: Tensor) -> dict[str, Tensor]:
-        """Those of SAC, and what is kept of the warm start where targets are masks."""
+        """Those of SAC; the actor's only after a while."""
         terms = super().policy_losses(shared, features, temperature)
         if self.rewarded_updates <= self.hparams["critic_updates_first"]:
             terms.pop("actor")  # critics that know nothing yet would spoil poses that are good already
-        weight = self.hparams["imitation_weight"] * self.hparams["silhouette_weight"]
-        if weight and self.hparams["observe"] == "masks":
-            mask = (255.0 * (shared[:, 0] + 0.5)).round().byte()
-            terms["silhouette"] = weight * self.silhouette(self.mean_joints(shared), mask)
         return terms
 
     def configure_optimizers(self) -> Any:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +49,14 @@ class ArmSimulator:
         self.bullet = import_bullet()
         body = mirrored(body) if mirror else body
         self.client = self._connect(gui)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(urdf) if urdf is not None else write_urdf(body, Path(folder))
-            self.arm = self._load(path)
-        self.joints_by_name = self._joints()
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(urdf) if urdf is not None else write_urdf(body, Path(folder))
+                self.arm = self._load(path)
+            self.joints_by_name = self._joints()
+        except BaseException:
+            self.close()  # PyBullet has room for a thousand worlds, and keeps those that nobody closes
+            raise
         self.order = [self.joints_by_name[name] for name in JOINTS]
         self.shape = Shape(body) if urdf is None else None
         self.bullet.setTimeStep(TIME_STEP, physicsClientId=self.client)
@@ -61,15 +69,19 @@ class ArmSimulator:
         """Open a world.
 
         Raises:
-            UserError: if a window is asked for and there is no display.
+            UserError: if a window is asked for and there is no display, or it does not answer.
         """
-        import os
-
-        if gui and os.name == "posix" and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
-            raise UserError("render_mode=human needs a display, and there is none: leave it out, or set DISPLAY")
-        client: int = self.bullet.connect(self.bullet.GUI if gui else self.bullet.DIRECT)
+        if gui and sys.platform == "linux":  # PyBullet would end the program
+            if not os.environ.get("DISPLAY"):
+                raise UserError("render_mode=human needs a display, and there is none: leave it out, or set DISPLAY")
+            if not display_answers():
+                raise UserError(f"render_mode=human: the display {os.environ['DISPLAY']} does not answer: set DISPLAY")
+        try:
+            client: int = self.bullet.connect(self.bullet.GUI if gui else self.bullet.DIRECT)
+        except self.bullet.error as error:
+            raise UserError(f"PyBullet could not open a world: {error}") from None
         if client < 0:
-            raise UserError("PyBullet could not open a world" + (": is there a display?" if gui else ""))
+            raise UserError("PyBullet could not open a world" + (": is there a display?" if gui else ": close some"))
         return client
 
     def _load(self, path: Path) -> int:
@@ -81,7 +93,8 @@ class ArmSimulator:
         if not path.is_file():
             raise UserError(f"no such URDF: {path}")
         try:
-            arm: int = self.bullet.loadURDF(str(path), useFixedBase=True, physicsClientId=self.client)
+            with silenced():
+                arm: int = self.bullet.loadURDF(str(path), useFixedBase=True, physicsClientId=self.client)
         except self.bullet.error as error:
             raise UserError(f"PyBullet cannot load {path}: {error}") from None
         return arm
@@ -205,6 +218,40 @@ class Shape:
         scale = FOCAL_LENGTH / (points[..., 1] + CAMERA_DISTANCE)
         seen = np.stack([points[..., 0], CAMERA_HEIGHT - points[..., 2]], -1) * scale[..., None]
         return draw_mask(seen[:, 0], seen[:, 1], scale * self.radius[:, None], size)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Send what compiled code writes to stdout and stderr nowhere: PyBullet describes a broken file in many lines."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
+    try:
+        for stream, _ in kept:
+            os.dup2(nowhere, stream)
+        yield
+    finally:
+        for stream, copy in kept:
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(nowhere)
+
+
+def display_answers() -> bool:
+    """Whether an X server stands behind ``DISPLAY``."""
+    import ctypes
+    import ctypes.util
+
+    library = ctypes.util.find_library("X11")
+    if library is None:
+        return False
+    x11 = ctypes.CDLL(library)
+    x11.XOpenDisplay.restype, x11.XCloseDisplay.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    display = x11.XOpenDisplay(None)
+    if display:
+        x11.XCloseDisplay(display)
+    return bool(display)
 
 
 def import_bullet() -> Any:

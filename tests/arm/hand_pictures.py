@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from hand_photos import write_csv
 
 from handgen.anatomy import render_hands
 
@@ -35,3 +36,20 @@ def write_hands(folder: Path, count: int = 3) -> None:
     for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
         picture = on(backgrounds()["paper"], image, mask)
         cv2.imwrite(str(folder / f"hand_{number:04d}.png"), np.ascontiguousarray(picture[..., ::-1]))
+
+
+def write_photographs(root: Path, persons: int = 24) -> None:
+    """Made-up photographs in the layouts of 11k Hands (a left and a right one of each person) and signed digits."""
+    images, masks = hands(2)
+    pictures = [on(backgrounds()["paper"], image, mask)[..., ::-1] for image, mask in zip(images, masks, strict=True)]
+    rows = []
+    (root / "hands11k" / "Hands").mkdir(parents=True)
+    for number in range(2 * persons):
+        name, aspect = f"Hand_{number:07d}.jpg", ("dorsal right", "dorsal left")[number % 2]
+        cv2.imwrite(str(root / "hands11k" / "Hands" / name), np.ascontiguousarray(pictures[number % 2]))
+        person = {"id": number // 2, "age": 30, "gender": "female", "skinColor": "fair", "aspectOfHand": aspect}
+        rows.append({**person, "imageName": name, "accessories": 0, "nailPolish": 0, "irregularities": 0})
+        path = root / "sign_digits" / str(number % 2) / f"IMG_{1000 + 10 * (number // 2) + number % 2}.JPG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.ascontiguousarray(pictures[number % 2]))
+    write_csv(root / "hands11k" / "HandInfo.csv", rows)

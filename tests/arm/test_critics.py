@@ -20,6 +20,10 @@ def test_the_target_is_the_first_of_the_two_pictures() -> None:
     assert small.shape == (2, 784) and float(small[0].sum()) == 0.0 and float(small[1, 0]) == 0.5
 
 
+def test_targets_of_any_size_are_made_small() -> None:
+    assert TargetMask(28)(torch.full((2, 2, 50, 50), 0.5)).shape == (2, 784)
+
+
 def test_frozen_critics_give_gradient_to_the_action_alone() -> None:
     torch.manual_seed(0)
     critics, action = LookingCritics(MEASURED), torch.zeros(3, 12, requires_grad=True)

@@ -7,11 +7,15 @@ import cv2
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from hand_pictures import write_hands
 
 from handgen.arm.body import HIGH, LOW
 from handgen.arm.env import ArmImitation
+from handgen.arm.feeds import Film
+from handgen.arm.target import Target
+from handgen.datamodules.envs import GymEnvs
 from handgen.errors import UserError
 
 
@@ -107,9 +111,80 @@ def test_the_mirrored_arm_sees_the_mirror_image() -> None:
     plain, mirrored = make(), make(mirror=True)
     left, right = (env.reset(options={"index": 1})[0][0, :, :56] for env in (plain, mirrored))
     np.testing.assert_array_equal(left, right[:, ::-1])
-    joints = np.array([0.2] * 10 + [0.0, 0.0], np.float32)
-    one, other = (env.step(joints)[0][0, :, 56:] > 0 for env in (plain, mirrored))
+    joints = np.array([0.2] * 10 + [0.3, -0.4], np.float32)
+    turned = joints * np.array([1.0] * 10 + [-1.0, -1.0], np.float32)
+    one, other = (env.step(angles)[0][0, :, 56:] > 0 for env, angles in ((plain, joints), (mirrored, turned)))
     assert (one != other[:, ::-1]).mean() < 0.02
+
+
+def test_the_mirrored_arm_s_true_pose_is_that_of_the_mirror_image() -> None:
+    env = ArmImitation(mirror=True, observe="masks")
+    _, info = env.reset(seed=8)
+    while np.abs(env.target.joints[10:]).min() < 0.1:  # type: ignore[index]
+        env.reset()
+    *_, info = env.step(env.target.joints.astype(np.float32))  # type: ignore[union-attr]
+    assert info["joint_error"] < 0.02 and info["iou"] > 0.97
+
+
+class Blank(Film):
+    """A camera before a white wall."""
+
+    def __init__(self) -> None:
+        self.name, self.looks = "0", 0
+
+    def __len__(self) -> int:
+        return 0
+
+    def target(self, index: int, size: int) -> Target:
+        self.looks += 1
+        raise ValueError("no hand stands out from the background")
+
+
+def test_a_camera_that_shows_no_hand_is_given_up() -> None:
+    env, camera = make(), Blank()
+    env.feeds = [camera]
+    with pytest.raises(UserError, match="the feed 0 shows no hand in 100 pictures"):
+        env.reset(seed=0)
+    assert camera.looks == 100
+
+
+def test_every_target_is_shown_once_before_any_comes_again() -> None:
+    env = make(count=7)
+    laps = [
+        [env.reset(seed=3 if lap + place == 0 else None)[1]["target_index"] for place in range(7)] for lap in (0, 1)
+    ]
+    assert [sorted(lap) for lap in laps] == [list(range(7))] * 2 and laps[0] != laps[1]
+
+
+def test_shares_of_the_targets_do_not_meet() -> None:
+    shown = []
+    for share in range(2):
+        env = make(count=7, share=share, shares=2)
+        shown.append({env.reset(seed=5 + share if n == 0 else None)[1]["target_index"] for n in range(4)})
+    assert shown == [{0, 2, 4, 6}, {1, 3, 5}]
+
+
+def test_the_order_of_targets_goes_on_where_it_was_saved() -> None:
+    kwargs = {"observe": "masks", "renderer": "drawn", "count": 9, "episode_decisions": 2, "epsilon": 0}
+    envs = GymEnvs("handgen/ArmImitation-v0", 2, env_kwargs=kwargs)
+    envs.reset([1, 2])
+    actions = torch.rand(12, 2, 12, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
+    for action in actions[:5]:
+        envs.step(action)
+    saved = envs.state_dict()
+    wanted = [envs.step(action).obs for action in actions[5:]]
+    again = GymEnvs("handgen/ArmImitation-v0", 2, env_kwargs=kwargs)
+    again.load_state_dict(saved)
+    assert all(torch.equal(again.step(action).obs, obs) for action, obs in zip(actions[5:], wanted, strict=True))
+    envs.close()
+    again.close()
+
+
+def test_closing_closes_every_world() -> None:
+    env = ArmImitation(feed="rendered")
+    assert env.poser is not None
+    env.close()
+    assert env.simulator.client == env.poser.client == -1
 
 
 def test_a_film_is_followed_and_its_end_is_told(tmp_path: Path) -> None:
@@ -145,6 +220,8 @@ def test_what_is_shown_to_people() -> None:
         ({"episode_decisions": 0}, "episode_decisions"),
         ({"renderer": "drawn", "observe": "pictures"}, "renderer=drawn knows masks"),
         ({"feed": []}, "the feed is empty"),
+        ({"mirror": True, "urdf": "arm.urdf"}, "mirror=true turns our own arm alone"),
+        ({"split": "tset"}, "rendered has no split 'tset'"),
         ({"feed": "nowhere"}, "no such feed"),
     ],
 )

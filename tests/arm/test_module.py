@@ -74,15 +74,74 @@ def test_the_critics_loss_leaves_the_actor_s_encoder_alone() -> None:
     assert all(name.startswith(("actor.", "temperature.")) for name in moved(module, losses))
 
 
-def test_while_it_is_rewarded_the_actor_goes_on_imitating(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ArmSAC, "logs_now", False)
-    module = small(imitation_weight=0.5, silhouette_weight=3.0, finger_weight=0.0)
-    obs = imitation_batch()["obs"]
-    shared = module.online.encoder(obs)
-    terms = module.policy_losses(shared, module.online.trunk(shared).detach(), torch.tensor(0.1))
-    wanted = module.imitation_losses(imitation_batch())["silhouette"]
-    torch.testing.assert_close(terms["silhouette"], 1.5 * wanted)
-    assert all(name.startswith("actor.") for name in moved(module, terms["silhouette"]))
+def transitions(count: int = 4) -> dict[str, Any]:
+    batch = imitation_batch(count)
+    known = {"obs": batch["obs"][:2], "mask": batch["mask"][:2], "joints": batch["joints"][:2]}
+    rewards = torch.arange(float(count))[:, None]
+    return {
+        "obs": batch["obs"],
+        "next_obs": batch["obs"],
+        "action": torch.zeros(count, 12),
+        "reward": rewards,
+        "counted": torch.ones(count, 1, dtype=torch.bool),
+        "terminated": torch.zeros(count, dtype=torch.bool),
+        "hindsight": torch.arange(count) == count - 1,
+        "known": known,
+        "env_steps": 0,
+    }
+
+
+def test_while_it_is_rewarded_the_actor_goes_on_imitating() -> None:
+    module, batch = small(finger_weight=0.0), imitation_batch()
+    terms = module.kept_losses(transitions())
+    before = module.imitation_losses(batch)
+    torch.testing.assert_close(terms["silhouette"], before["silhouette"])  # without its weight, as it is logged
+    torch.testing.assert_close(terms["joints"], before["joints"])
+    for term in terms.values():
+        assert all(name.startswith("actor.") for name in moved(module, term))
+    assert small(imitation_weight=0.0).kept_losses(transitions()) == {}
+
+
+def test_an_update_of_sac_holds_what_is_kept_and_logs_it_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArmSAC, "logs_now", True)
+    monkeypatch.setattr(ArmSAC, "global_step", 0)
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(ArmSAC, "log", lambda self, name, value, **kwargs: logged.update({name: float(value)}))
+    monkeypatch.setattr(ArmSAC, "log_dict", lambda self, terms: logged.update({k: float(v) for k, v in terms.items()}))
+    losses = []
+    for weight in (0.0, 0.5):
+        module = small(gamma=0.0, learn_temperature=False, imitation_weight=weight, silhouette_weight=3.0)
+        losses.append(module.training_step(transitions(), 0).detach())
+    kept = 0.5 * (logged["loss/joints"] + 3.0 * logged["loss/silhouette"])
+    assert float(losses[1] - losses[0]) == pytest.approx(kept, rel=1e-4)
+    assert logged["train/reward"] == pytest.approx(1.0)  # 0, 1, 2; the last one was hindsight
+
+
+class Settings:
+    """A data module with nothing but settings."""
+
+    def __init__(self, **env_kwargs: Any) -> None:
+        self.env_kwargs = {"observe": "masks", "size": SIZE, **env_kwargs}
+        self.datamodule = self
+
+
+@pytest.mark.parametrize(
+    ("env_kwargs", "message"),
+    [
+        ({"size": 56}, "the arm shows size=56: set --model.size=56"),
+        ({"observe": "pictures"}, "the arm shows observe=pictures"),
+        ({"action": "increments"}, "leave out data.env_kwargs.action=increments"),
+        ({"mirror": True}, "leave out data.env_kwargs.mirror=True"),
+        ({"urdf": "arm.urdf"}, "leave out data.env_kwargs.urdf=arm.urdf"),
+    ],
+)
+def test_an_environment_that_does_not_fit_is_refused(env_kwargs: dict[str, Any], message: str) -> None:
+    module = small()
+    module._trainer = Settings()  # type: ignore[assignment]
+    module.setup("fit")
+    module._trainer = Settings(**env_kwargs)  # type: ignore[assignment]
+    with pytest.raises(UserError, match=message):
+        module.setup("fit")
 
 
 def test_critics_learn_before_they_move_the_actor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +191,33 @@ def test_weights_are_read_and_wrong_ones_named(tmp_path: Path) -> None:
     torch.save({"x": test_mobilenet_is_as_large_as_published}, path)
     with pytest.raises(UserError, match="cannot be loaded as plain weights"):
         MobileNetV2(str(path))
+
+
+def test_a_random_trunk_is_blind_until_it_is_calibrated() -> None:
+    torch.manual_seed(0)
+    module, obs = ArmActorCritic(), pictures(2, 3, 32)
+    blind = module.features(obs)
+    assert float((blind[0] - blind[1]).abs().max()) < 1e-6
+    module.calibrate(pictures(16, 3, 32))
+    features, action = module.features(obs), module.act(obs, deterministic=True)
+    assert float((features[0] - features[1]).abs().mean()) > 0.02
+    assert float((action[0] - action[1]).abs().max()) > 1e-3
+    statistics = {name: value.clone() for name, value in module.trunk.named_buffers()}
+    module.train()
+    torch.testing.assert_close(module.features(obs), features)  # a frozen trunk and its normalisation stay
+    assert all(torch.equal(value, statistics[name]) for name, value in module.trunk.named_buffers())
+    again = ArmActorCritic()
+    again.load_state_dict(module.state_dict())
+    assert bool(again.calibrated) and torch.equal(again.features(obs), features)
+
+
+def test_a_trunk_that_learns_keeps_its_normalisation() -> None:
+    torch.manual_seed(0)
+    module = ArmActorCritic(freeze=False)
+    module.calibrate(pictures(16, 3, 32))
+    module.train()
+    obs = pictures(2, 3, 32)
+    torch.testing.assert_close(module.features(obs)[:1], module.features(obs[:1]), atol=1e-3, rtol=0.0)
 
 
 def test_each_head_of_the_actor_critic_learns_from_its_own_loss() -> None:

@@ -63,13 +63,26 @@ def test_a_capsule_s_mesh_is_closed_and_faces_outwards() -> None:
     assert volume == pytest.approx(np.pi * 0.1**2 * length + 4 / 3 * np.pi * 0.1**3, rel=0.06)
 
 
-def test_an_absent_or_broken_urdf_is_named(tmp_path: Path) -> None:
+def test_a_world_that_could_not_be_filled_is_closed(tmp_path: Path) -> None:
+    before = ArmSimulator()
+    number = before.client
+    before.close()
+    with pytest.raises(UserError, match="no such URDF"):
+        ArmSimulator(urdf=str(tmp_path / "nowhere.urdf"))
+    after = ArmSimulator()
+    assert after.client == number  # PyBullet gives the first number that is free
+    after.close()
+
+
+def test_an_absent_or_broken_urdf_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"no such URDF: .*nowhere\.urdf"):
         ArmSimulator(urdf=str(tmp_path / "nowhere.urdf"))
     broken = tmp_path / "broken.urdf"
     broken.write_text("<robot name='x'><link")
+    capfd.readouterr()
     with pytest.raises(UserError, match=r"cannot load .*broken\.urdf"):
         ArmSimulator(urdf=str(broken))
+    assert capfd.readouterr() == ("", "")  # PyBullet's own remarks
     bare = tmp_path / "bare.urdf"
     bare.write_text('<robot name="x"><link name="a"/></robot>')
     with pytest.raises(UserError, match="no joint thumb_palm"):
@@ -87,4 +100,7 @@ def test_a_window_without_a_display_is_one_clear_line(monkeypatch: pytest.Monkey
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(UserError, match="needs a display"):
+        ArmSimulator(gui=True)
+    monkeypatch.setenv("DISPLAY", ":97")
+    with pytest.raises(UserError, match="the display :97 does not answer"):
         ArmSimulator(gui=True)

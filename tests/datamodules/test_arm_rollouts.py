@@ -1,14 +1,20 @@
 """The arm's experience: hindsight, the newest transitions, and the warm start's batches."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from handgen.arm.body import DRAWN, FITTED
+from handgen.arm.drawing import draw_masks
+from handgen.arm.feeds import Photographs
 from handgen.arm.geometry import as_tensors
+from handgen.datamodules import framed_hands
 from handgen.datamodules.arm_replay import ArmReplay, NewestTransitions
 from handgen.datamodules.arm_rollouts import ArmRollouts
+from handgen.datamodules.image_cache import cache_key
 from handgen.errors import UserError
 
 SIZE = 4
@@ -57,6 +63,7 @@ def test_in_hindsight_the_pose_reached_was_the_target() -> None:
         assert torch.equal(batch[name][~changed, 0, 0, 0], number[~changed].to(torch.uint8))
     assert bool((batch["reward"][changed] == 5.0).all()) and bool((batch["reward"][~changed] < 0).all())
     assert torch.equal(batch["obs"][:, 0, 0, SIZE], (number + 100).to(torch.uint8))  # the arm before stays
+    assert torch.equal(batch["hindsight"], changed)
 
 
 def test_other_observations_are_refused() -> None:
@@ -77,7 +84,7 @@ def rollouts(**kwargs: Any) -> ArmRollouts:
     source = ArmRollouts(
         **{**settings, "drawn_hands": 6, "env_kwargs": {"observe": "masks", "renderer": "drawn", "size": 28}, **kwargs},
         seed=0,
-        epoch_env_steps=10,
+        epoch_env_steps=60,
         warmup_decisions=4,
         replay_capacity_transitions=16,
     )
@@ -97,16 +104,12 @@ def test_half_of_the_warm_start_is_poses_and_half_hands() -> None:
     assert torch.equal(batch["obs"][:, 0, :, :28], batch["mask"])
     known = ~batch["joints"].isnan().any(1)
     assert known.tolist() == [True] * 4 + [False] * 4
-    from handgen.arm.drawing import draw_masks
-
     assert torch.equal(draw_masks(as_tensors_of_ours(), batch["joints"][:4], 28), batch["mask"][:4])
     hands = {bytes(mask.numpy().tobytes()) for mask in source.hands()}
     assert all(mask.numpy().tobytes() in hands for mask in batch["mask"][4:])
 
 
 def as_tensors_of_ours() -> dict[str, Tensor]:
-    from handgen.arm.body import FITTED
-
     return as_tensors(FITTED)
 
 
@@ -124,7 +127,9 @@ def test_the_warm_start_goes_on_where_it_was_interrupted() -> None:
     for _ in range(2):
         source.next_batch()
     saved = source.own_state()
+    pool = saved["joints"].clone()
     wanted = [source.next_batch() for _ in range(2)]
+    assert torch.equal(saved["joints"], pool)  # what is replaced afterwards is not what was saved
     again = rollouts()
     again.load_own_state(saved)
     for batch in wanted:
@@ -136,3 +141,69 @@ def test_the_warm_start_goes_on_where_it_was_interrupted() -> None:
 def test_a_warm_start_needs_masks() -> None:
     with pytest.raises(UserError, match="silhouettes alone"):
         rollouts(env_kwargs={"observe": "pictures"})
+
+
+class Still:
+    """Does nothing."""
+
+    device = torch.device("cpu")
+
+    def act(self, obs: Tensor, deterministic: bool = False) -> Tensor:
+        return torch.zeros(len(obs), 12)
+
+
+def test_transitions_come_with_poses_of_known_joints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArmRollouts, "agent", Still())
+    source = rollouts(imitation_updates=1, known_poses=4)
+    assert "known" not in source.next_batch()
+    known = source.next_batch()["known"]
+    assert known["obs"].shape == (4, 1, 28, 56) and not bool(known["joints"].isnan().any())
+    assert torch.equal(draw_masks(as_tensors_of_ours(), known["joints"], 28), known["obs"][:, 0, :, :28])
+    for kwargs in ({"known_poses": 0}, {"imitation_updates": 0}):
+        source = rollouts(**{"imitation_updates": 1, **kwargs})
+        assert all("known" not in source.next_batch() for _ in range(2))
+
+
+def test_environments_share_the_targets() -> None:
+    source = rollouts(num_envs=3, feeds=["rendered"])
+    rows = [set(env.unwrapped.orders[0].rows.tolist()) for env in source._envs.envs]  # type: ignore[union-attr]
+    assert sum(map(len, rows)) == len(set.union(*rows)) == 50_000
+
+
+def test_pictures_of_the_feed_are_the_same_every_time() -> None:
+    pictures = [rollouts(imitation_updates=0).pictures(3) for _ in range(2)]
+    assert pictures[0].shape == (3, 1, 28, 56) and torch.equal(*pictures)
+    assert not torch.equal(pictures[0][0], pictures[0][1])
+
+
+def test_worlds_of_evaluations_are_closed() -> None:
+    source = rollouts()
+    envs = source.val_dataloader().make_envs()
+    source.teardown("fit")
+    assert all(env.unwrapped.simulator.client == -1 for env in envs.envs)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("feed", ["0", "hand_%04d.png", "film.mp4"])
+def test_films_and_cameras_are_no_feeds_to_learn_from(feed: str) -> None:
+    with pytest.raises(UserError, match="films and cameras are no feeds to learn from"):
+        rollouts(feeds=["rendered", feed])
+
+
+def test_hindsight_cannot_know_the_cost_of_motion() -> None:
+    with pytest.raises(UserError, match="hindsight does not know"):
+        rollouts(env_kwargs={"observe": "masks", "renderer": "drawn", "size": 28, "reward": "mix"})
+
+
+def test_silhouettes_are_framed_anew_when_anything_they_depend_on_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key() -> str:
+        return cache_key(framed_hands.what_decides(feed))
+
+    feed = Photographs([Path("a.png")], "mine", [True])
+    keys = [key()]
+    feed.thumbs_left = [False]
+    keys.append(key())
+    monkeypatch.setattr(framed_hands, "FITTED", DRAWN)
+    keys.append(key())
+    monkeypatch.setattr(framed_hands, "RENDERER_VERSION", "other")
+    keys.append(key())
+    assert len(set(keys)) == 4
