@@ -26,6 +26,7 @@ from handgen.loggers import finish_wandb, run_loggers
 from handgen.memory import keep_freed_memory
 from handgen.paths import experiments_root
 from handgen.prerequisites import trained_run
+from handgen.processes import process_rank
 from handgen.sampling import draw_samples, repair_picture, write_samples
 
 WIDEST_GIF = 480  # pixels: three pictures side by side
@@ -213,7 +214,7 @@ class HandgenCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Create the run folder, now that nothing asked for is known to be impossible."""
-        if os.environ.get("LOCAL_RANK", "0") == "0" and self.prepared.command != "frames":
+        if process_rank() == 0 and self.prepared.command != "frames":
             runs.create(self.folder)
 
     def _find_checkpoint(self, asked: str | None, root: Path, name: str) -> Path | None:

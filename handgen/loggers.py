@@ -2,19 +2,47 @@
 
 import csv
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from handgen.errors import UserError
+from handgen.processes import process_rank
+from handgen.whole_files import whole_file
 
 PROJECT = "handgen"
+
+
+class WholeMetrics(ExperimentWriter):
+    """Lightning's writer; that one deletes the file of a run that is resumed, and adds columns in place.
+
+    Args:
+        folder: Of ``metrics.csv``.
+        kept: Rows to begin with, which replace those in the file.
+    """
+
+    def __init__(self, folder: Path, kept: list[dict[str, str]]) -> None:
+        super().__init__(log_dir=str(folder))
+        if kept:
+            self.metrics_keys = sorted(kept[0])
+            _write(Path(self.metrics_file_path), self.metrics_keys, kept)
+
+    def _check_log_dir_exists(self) -> None:
+        """Delete nothing."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Rewrite the file whole or not at all."""
+        path = Path(self.metrics_file_path)
+        _write(path, fieldnames, _rows(path))
 
 
 class MetricsFile(CSVLogger):
     """`CSVLogger` straight into a run folder, that continues ``metrics.csv`` where the weights continue.
 
-    Lightning's logger deletes the file of the run that it resumes.
+    What is logged is written at once: a killed run has all rows from before its last checkpoint.
 
     Args:
         folder: The run folder.
@@ -23,15 +51,12 @@ class MetricsFile(CSVLogger):
     """
 
     def __init__(self, folder: Path, before_step: int | None = None) -> None:
-        path = folder / "metrics.csv"
-        kept = _rows(path)
-        if before_step is not None:
-            kept = [row for row in kept if int(row["step"]) < before_step]
-        super().__init__(save_dir=folder, name="", version="", flush_logs_every_n_steps=50)
-        if kept:
-            path.unlink()
-            self.experiment.metrics_keys = sorted(kept[0])
-            _write(path, kept)
+        super().__init__(save_dir=folder, name="", version="", flush_logs_every_n_steps=1)
+        if process_rank() == 0:  # the others would race for the file
+            kept = _rows(folder / "metrics.csv")
+            if before_step is not None:
+                kept = [row for row in kept if int(row["step"]) < before_step]
+            self._experiment = WholeMetrics(folder, kept)
 
     @property
     def log_dir(self) -> str:
@@ -40,17 +65,17 @@ class MetricsFile(CSVLogger):
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics file, none if there is no file."""
+    """The rows of a metrics file, none if there is no file; without one that a kill cut short."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if None not in row.values() and str(row.get("step")).isdigit()]
 
 
-def _write(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write rows that share their keys."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=sorted(rows[0]))
+def _write(path: Path, keys: Sequence[str], rows: list[dict[str, str]]) -> None:
+    """Write rows, whole or not at all."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=keys)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -75,9 +100,32 @@ def run_loggers(folder: Path, experiment: str, before_step: int | None = None) -
     os.environ.setdefault("WANDB_INIT_TIMEOUT", "20")  # the default waits more than 100 s for a server out of reach
     if mode == "online":
         require_key()
-    wandb = WandbLogger(project=PROJECT, save_dir=str(folder), name=f"{experiment}/{folder.name}")
-    wandb._wandb_init.pop("anonymous", None)  # lightning 2.6 passes it always, wandb 0.31 warns that it is ignored
-    return [*loggers, wandb]
+    tracked = _wandb_logger(folder, experiment)
+    if mode == "online" and not _reaches_server(tracked):
+        tracked = _wandb_logger(folder, experiment, offline=True)
+    return [*loggers, tracked]
+
+
+def _wandb_logger(folder: Path, experiment: str, offline: bool = False) -> WandbLogger:
+    """A wandb run in a run folder, begun when it is first logged to; ``offline`` whatever the environment says."""
+    logger = WandbLogger(project=PROJECT, save_dir=str(folder), name=f"{experiment}/{folder.name}")
+    if offline:
+        logger._wandb_init["mode"] = "offline"
+    logger._wandb_init.pop("anonymous", None)  # lightning 2.6 passes it always, wandb 0.31 warns that it is ignored
+    return logger
+
+
+def _reaches_server(logger: WandbLogger) -> bool:
+    """Begin the run; without an answer say so and that nothing is lost."""
+    import wandb
+
+    try:
+        _ = logger.experiment
+    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+        said = str(error).strip().partition("\n")[0][:120]
+        print(f"wandb cannot be reached ({said}): the run is kept offline, `wandb sync` uploads it", file=sys.stderr)
+        return False
+    return True
 
 
 def require_key() -> None:
@@ -96,7 +144,5 @@ def require_key() -> None:
 
 def finish_wandb() -> None:
     """Close the wandb run of this process, if there is one; a second run would silently continue it."""
-    import sys
-
     if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
         sys.modules["wandb"].finish()

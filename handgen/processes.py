@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.rank_zero import _get_rank
 
 APART = 1_000_003
 """Between the seeds of two processes: runs of neighbouring seeds are not to share any."""
@@ -21,8 +22,8 @@ def process_count() -> int:
 
 
 def process_rank() -> int:
-    """Which of them this is."""
-    return torch.distributed.get_rank() if _several() else 0
+    """Which of them this is; as its launcher says (torchrun, SLURM, Lightning) before they talk to each other."""
+    return torch.distributed.get_rank() if _several() else _get_rank() or 0
 
 
 def _several() -> bool:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -185,6 +186,22 @@ def test_wandb_runs_offline_by_default(toy: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("WANDB_MODE")
     assert main([*FIT, "--trainer.max_epochs=1"]) == 0
     assert list((only_run(toy) / "wandb").glob("offline-run-*/*.wandb"))
+
+
+@pytest.mark.integration
+def test_wandb_out_of_reach_costs_nothing_but_the_upload(toy: Path) -> None:
+    with socket.socket() as found:  # nobody listens there any more
+        found.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{found.getsockname()[1]}"
+    wandb = {"WANDB_MODE": "online", "WANDB_API_KEY": 40 * "a", "WANDB_BASE_URL": server, "WANDB_INIT_TIMEOUT": "3"}
+    path = os.pathsep.join([str(Path.cwd()), str(Path(__file__).parents[1])])
+    variables = {**os.environ, **wandb, "PYTHONPATH": path}
+    words = [sys.executable, "-m", "handgen", *FIT]
+    done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("wandb cannot be reached") == 1
+    assert len(metrics(only_run(toy), "eval/error")) == 3
+    assert list(only_run(toy).glob("wandb/offline-run-*"))
 
 
 def test_wandb_online_without_a_key_gets_one_clear_line(

@@ -43,7 +43,7 @@ def test_two_processes_end_with_the_same_weights(name: str, tmp_path: Path) -> N
     (tmp_path / "checksum.py").write_text(CHECK)
     strategy = "ddp" if name in PLAIN else "ddp_find_unused_parameters_true"
     (tmp_path / "extra.yaml").write_text(EXTRA.replace("STRATEGY", strategy))
-    words = command(name, tmp_path / "runs", "--config=extra.yaml")
+    words = command(name, tmp_path / "runs", "--config=extra.yaml", "--name=small")
     environment = {**variables(tmp_path), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -52,7 +52,7 @@ def test_two_processes_end_with_the_same_weights(name: str, tmp_path: Path) -> N
     )
     assert float(weights) == pytest.approx(float(others), rel=1e-6) and steps == also and int(steps) > 0
     assert drawn != otherwise
-    (run,) = (tmp_path / "runs" / name).iterdir()
+    (run,) = (tmp_path / "runs" / "small").iterdir()
     assert (run / "metrics.csv").is_file() and (run / "checkpoints" / "last.ckpt").is_file()
     if "--evaluate_after_fit=false" not in words:
         assert any("return@" in r["metric"] for r in json.loads((run / "result.json").read_text()))
@@ -67,7 +67,7 @@ def test_two_nodes_under_torchrun_end_with_the_same_weights(tmp_path: Path) -> N
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     launch = ["-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1"]
-    words = command("sac_pendulum", tmp_path / "runs", "--config=extra.yaml")
+    words = command("sac_pendulum", tmp_path / "runs", "--config=extra.yaml", "--name=small")
     environment = {**variables(tmp_path), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     nodes = [
         subprocess.Popen(
@@ -87,4 +87,5 @@ def test_two_nodes_under_torchrun_end_with_the_same_weights(tmp_path: Path) -> N
     )
     assert float(weights) == pytest.approx(float(others), rel=1e-6) and steps == also and int(steps) > 0
     assert drawn != otherwise
+    assert len(list((tmp_path / "runs" / "small").iterdir())) == 1
     assert len(list(tmp_path.rglob("last.ckpt"))) == len(list(tmp_path.rglob("result.json"))) == 1
