@@ -34,10 +34,14 @@ class EpisodeVideo(Callback):
         episodes: that follow each other.
         largest: decisions filmed.
         gif_every: decisions between two pictures of the GIF.
+        gif_size: pixels of its larger side at most.
     """
 
-    def __init__(self, seed: int = 0, largest: int = 1000, gif_every: int = 2, episodes: int = 1) -> None:
+    def __init__(
+        self, seed: int = 0, largest: int = 1000, gif_every: int = 2, gif_size: int = LARGEST_GIF, episodes: int = 1
+    ) -> None:
         self.seed, self.largest, self.gif_every, self.episodes = seed, largest, gif_every, episodes
+        self.gif_size = gif_size
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Play and write, on rank 0 alone; where nothing can draw or write films, say so and go on."""
@@ -55,7 +59,7 @@ class EpisodeVideo(Callback):
             frames, rate = self.film(module, source.env_id, env_kwargs, source.action_repeat)
         folder = run_folder(trainer) / "videos"
         folder.mkdir(parents=True, exist_ok=True)
-        write_gif(frames[:: self.gif_every], folder / "episode.gif", rate / self.gif_every)
+        write_gif(frames[:: self.gif_every], folder / "episode.gif", rate / self.gif_every, self.gif_size)
         write_mp4(frames, folder / "episode.mp4", rate)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

@@ -57,7 +57,7 @@ class Feed(Protocol):
 
 
 class RenderedPoses:
-    """Poses of the arm itself, which is put into them and looked at; endless where ``count`` is not given.
+    """Poses of the arm itself, which is put into them and looked at.
 
     Args:
         simulator: renders them; None draws them, which is faster and has no picture but the mask's.
@@ -278,7 +278,8 @@ def _photographs(feed: str, split: str, segmenter: Segmenter) -> Photographs:
         listed = list_folder(folder)
     else:
         raise UserError(
-            f"no such feed: {feed!r} is neither rendered, synthetic, a folder, a film (or hand_%04d.png) nor a camera"
+            f"no such feed: {feed!r} is neither rendered, synthetic, a folder (also under HANDGEN_DATA), a film "
+            "(or hand_%04d.png) nor a camera"
         )
     chosen = [photo for photo in listed if split in ("all", photo.split)]
     if not chosen:

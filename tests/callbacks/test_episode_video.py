@@ -64,6 +64,7 @@ def test_a_film_is_as_long_as_the_episode_and_shows_keypoints() -> None:
     frames, _ = EpisodeVideo(largest=3).film(Looks(), ENV_ID, {}, 1)
     assert len(frames) == 3
     assert frames[0, :, 32, 48].max() > 150 and frames[0, :, 32, 16].max() == 0
+    assert len(EpisodeVideo(episodes=3).film(Still(), ENV_ID, {}, 1)[0]) == 21
 
 
 def test_films_can_be_read_again(tmp_path: Path) -> None:
