@@ -14,21 +14,26 @@ from handgen.callbacks.image_log import log_image
 from handgen.episodes import steps_name
 from handgen.images import make_grid
 from handgen.painter.evaluation import (
+    Painted,
     grade_pictures,
     measure_copies,
     measure_fit,
+    measure_programs,
     measure_samples,
     measure_scenes,
     measure_search,
     paint_many,
     real_classifier,
+    search_many,
 )
+from handgen.painter.gallery import write_film
 from handgen.painter.judge import Classifier
 from handgen.painter.rollout import strokes_drawn
 from handgen.random_state import seeded
 from handgen.results import Measurement
 
 SHOWN = 64
+FILMED = 16
 LARGEST_SHOWN = 64
 """Pixels: smaller paintings are enlarged on sheets."""
 
@@ -37,11 +42,12 @@ class PaintingEvaluation(Callback):
     """Measures what is painted, after epochs in little and at the end of a test run in full.
 
     At the end every stage is measured on the same noise: ``heldout`` (test pictures), ``fit`` (their strokes),
-    ``programs`` (these as actions), ``distilled`` (the policy before it was rewarded) and, once it was, ``rl``.
-    Paintings of nothing in particular are graded by a classifier of real training pictures, copies are compared with
-    their targets. The figures go to ``measurements`` and, as ``eval/METRIC``, to the loggers; sheets to ``images/``.
-    Of painters that copy also what was measured on the way is kept, as ``METRIC@PAINTINGS`` for so many paintings made
-    in ``rl``.
+    ``programs`` (these as actions), ``distilled`` (the policy before it was rewarded, if it has learnt by then) and,
+    once it was, ``rl``. Paintings of nothing in particular are drawn at the painter's temperature and graded by a
+    classifier of real training pictures; copies are of the likeliest actions, and are compared with their targets. All
+    are painted with the engine that training paints with. The figures go to ``measurements`` and, as ``eval/METRIC``,
+    to the loggers; sheets and films to ``images/``. Of painters that copy also what was measured on the way is kept, as
+    ``METRIC@PAINTINGS`` for so many paintings made in ``rl``.
 
     Args:
         count: paintings of a test run.
@@ -50,6 +56,8 @@ class PaintingEvaluation(Callback):
         seed: of the paintings' noise.
         tries: programs of a scene, of which the nearest is taken; the search has as many renders, and ten times more.
         searched: scenes that are searched.
+        searched_paintings: paintings of a test run that are also painted by tree search
+            (`handgen.painter.tree_search`), as the variant ``rl_searched``; each takes a minute or so on a CPU core.
     """
 
     def __init__(
@@ -60,9 +68,10 @@ class PaintingEvaluation(Callback):
         seed: int = 0,
         tries: int = 20,
         searched: int = 50,
+        searched_paintings: int = 0,
     ) -> None:
         self.count, self.during, self.every_n_epochs, self.seed = count, during, every_n_epochs, seed
-        self.tries, self.searched = tries, searched
+        self.tries, self.searched, self.searched_paintings = tries, searched, searched_paintings
         self.measurements: list[Measurement] = []
         self.points: list[dict[str, Any]] = []
         self._classifier: Classifier | None = None
@@ -73,7 +82,7 @@ class PaintingEvaluation(Callback):
             return
         module: Any = pl_module
         with seeded(self.seed, pl_module.device):
-            measured, shown = self._policy(trainer, module, module.policy, self.during, "rl")
+            measured, painted = self._policy(trainer, module, module.policy, self.during, "rl")
             if module.hparams["conditional"]:
                 made = steps_name(trainer.datamodule.paintings)  # type: ignore[attr-defined]
                 self.points += [{**vars(m), "metric": f"{m.metric}@{made}"} for m in measured if module.rewarded]
@@ -81,7 +90,7 @@ class PaintingEvaluation(Callback):
         for measurement in (*measured, *fitted):
             name = measurement.metric if measurement.variant == "rl" else f"{measurement.metric}/{measurement.variant}"
             self._log(trainer, f"eval/{name}", measurement.value)
-        self._show(trainer, {**fits, "paintings": shown}, f"{trainer.global_step:06d}")
+        self._show(trainer, {**fits, "paintings": painted.finished}, f"{trainer.global_step:06d}")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure all stages, and show them."""
@@ -93,10 +102,16 @@ class PaintingEvaluation(Callback):
         shown = {"heldout": real, **shown}
         if shown.get("programs") is not None and not module.hparams["conditional"]:
             self.measurements += self._grade_pictures(trainer, module, shown)
-        for variant, policy in policies(module).items():
-            with seeded(self.seed, module.device):
-                measured, shown[variant] = self._policy(trainer, module, policy, self.count, variant)
-            self.measurements += measured
+        for variant, policy in policies(trainer, module).items():
+            searches: list[tuple[str, int, Any]] = [(variant, self.count, paint_many)]
+            if self.searched_paintings:
+                searches.append((f"{variant}_searched", self.searched_paintings, search_many))
+            for name, count, paint in searches:
+                with seeded(self.seed, module.device):
+                    measured, painted = self._policy(trainer, module, policy, count, name, paint)
+                self.measurements += measured
+                shown[name] = painted.finished
+                self._film(trainer, module, painted, name)
         if trainer.datamodule.truth:  # type: ignore[attr-defined]
             self.measurements += self._scenes(trainer, module, real)
         for measurement in self.measurements:
@@ -115,21 +130,27 @@ class PaintingEvaluation(Callback):
     # Parts.
 
     def _policy(
-        self, trainer: Trainer, module: Any, policy: Any, count: int, variant: str
-    ) -> tuple[list[Measurement], Tensor]:
-        """What a policy paints, measured."""
+        self, trainer: Trainer, module: Any, policy: Any, count: int, variant: str, paint: Any = paint_many
+    ) -> tuple[list[Measurement], Painted]:
+        """What a policy paints, by ``paint_many`` or ``search_many``, measured."""
         policy.eval()
+        images = self._images(trainer, count, module.device)
         if module.hparams["conditional"]:
-            target = self._images(trainer, count, module.device)
-            with torch.no_grad():
-                rollout = paint_many(module, len(target), target, policy)
-            drawn = strokes_drawn(rollout.actions.transpose(0, 1), module.table)
-            return measure_copies(rollout.finished, target, drawn, variant), rollout.finished
-        with torch.no_grad():
-            rollout = paint_many(module, count, None, policy)
-        real = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
-        measured = measure_samples(rollout, module, self._judge(trainer), real, variant)
-        return measured, rollout.finished
+            painted = paint(module, len(images), images, policy)
+            measured = measure_copies(painted.finished, images, strokes_drawn(painted.actions), variant)
+        else:
+            painted = paint(module, count, None, policy)
+            real = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
+            measured = measure_samples(painted, self._judge(trainer), real, variant)
+        if paint is paint_many and trainer.datamodule.hparams["fit_updates"] > 0:  # type: ignore[attr-defined]
+            measured.append(measure_programs(module, images, policy, variant))
+        return measured, painted
+
+    def _film(self, trainer: Trainer, module: Any, painted: Painted, variant: str) -> None:
+        """How some of the paintings were painted, stroke by stroke."""
+        path = Path(trainer.default_root_dir) / "images" / f"{variant}-final.gif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_film(painted.actions[:FILMED], module.world(), path)
 
     def _fitted(self, trainer: Trainer, module: Any, image: Tensor) -> tuple[list[Measurement], dict[str, Tensor]]:
         """Fitted strokes, where the painter has learnt to fit any."""
@@ -140,7 +161,7 @@ class PaintingEvaluation(Callback):
         """How right programs of scenes are, and those of the search that learns nothing, at equal renders."""
         truth = trainer.datamodule.truth["test"][: len(image)]  # type: ignore[attr-defined]
         measured = []
-        for variant, policy in policies(module).items():
+        for variant, policy in policies(trainer, module).items():
             with seeded(self.seed, module.device):
                 measured += measure_scenes(module, image, truth, policy, variant, (1, self.tries))
         length, few = module.hparams["length"], slice(self.searched)
@@ -181,9 +202,12 @@ class PaintingEvaluation(Callback):
             log_image(trainer, f"images/{name}", make_grid(enlarged(images[:SHOWN].cpu())), path)
 
 
-def policies(module: Any) -> dict[str, Any]:
-    """A painter's policies by the stage that they come from."""
-    return {"distilled": module.distilled, "rl": module.policy} if module.rewarded else {"distilled": module.policy}
+def policies(trainer: Trainer, module: Any) -> dict[str, Any]:
+    """A painter's policies by the stage that they come from: those alone that have learnt in theirs."""
+    distilled = trainer.datamodule.hparams["distill_updates"] > 0  # type: ignore[attr-defined]
+    if not module.rewarded:
+        return {"distilled": module.policy} if distilled else {}
+    return {"distilled": module.distilled, "rl": module.policy} if distilled else {"rl": module.policy}
 
 
 def enlarged(images: Tensor) -> Tensor:

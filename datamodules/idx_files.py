@@ -13,8 +13,9 @@ from torch import Tensor
 from handgen.errors import UserError
 
 UNSIGNED_BYTES = 8
-LARGEST_BYTES = 2**31
-"""An MNIST file has 47 million; a file that claims more is not believed."""
+LARGEST_BYTES = 2**28
+"""An MNIST file has 47 million; a file that claims more than this is not believed."""
+CLASSES = 10
 ADVICE = "get the four files from https://yann.lecun.com/exdb/mnist or any mirror, gzipped or not"
 
 
@@ -47,27 +48,33 @@ def read_idx(path: Path) -> Tensor:
         raise UserError(f"no {path.name} in {path.parent}: {ADVICE}, and put them there") from error
     except (EOFError, OSError, zlib.error) as error:
         raise UserError(f"{chosen} cannot be read ({error}): {ADVICE}") from error
+    if count == 0:
+        raise UserError(f"{chosen} is empty: {ADVICE}")
     if len(values) != count:
         raise UserError(f"{chosen} is not whole: {ADVICE}")
     return torch.frombuffer(bytearray(values), dtype=torch.uint8).view(shape)
 
 
-def read_mnist(folder: Path) -> tuple[Tensor, Tensor]:
-    """All digits of a folder, those for training first where they are there.
+def read_mnist(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """The digits of a folder.
 
     Args:
-        folder: holds ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, perhaps ``train-...`` too.
+        folder: holds ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, or ``train-...``, or all four.
 
     Returns:
-        Images uint8 (N, 28, 28), bright on black, and labels int64 (N,).
+        ``train`` and ``t10k``, those of them that are there: images uint8 (N, 28, 28), bright on black, and labels
+        int64 (N,).
 
     Raises:
-        UserError: if a file is absent or damaged, or images and labels do not belong together.
+        UserError: if there is neither, a file is damaged, or images and labels do not belong together.
     """
     parts = [part for part in ("train", "t10k") if list(folder.glob(f"{part}-images-idx3-ubyte*"))] or ["t10k"]
-    images = [read_idx(folder / f"{part}-images-idx3-ubyte") for part in parts]
-    labels = [read_idx(folder / f"{part}-labels-idx1-ubyte") for part in parts]
-    for part, image, label in zip(parts, images, labels, strict=True):
-        if image.dim() != 3 or len(image) != len(label):
+    found = {}
+    for part in parts:
+        images, labels = read_idx(folder / f"{part}-images-idx3-ubyte"), read_idx(folder / f"{part}-labels-idx1-ubyte")
+        if images.dim() != 3 or labels.dim() != 1 or len(images) != len(labels):
             raise UserError(f"{folder}: images and labels of {part} do not belong together: {ADVICE}")
-    return torch.cat(images), torch.cat(labels).long()
+        if int(labels.max()) >= CLASSES:
+            raise UserError(f"{folder}: a label of {part} is {int(labels.max())}, not a digit: {ADVICE}")
+        found[part] = images, labels.long()
+    return found

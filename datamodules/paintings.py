@@ -13,9 +13,11 @@ from handgen.datamodules.scenes import random_scenes, scene_pictures
 from handgen.datamodules.strokes import Pictures, Source, load_pictures
 from handgen.errors import UserError, check_ranges
 from handgen.painter.actions import ActionTable
+from handgen.painter.checks import check_experience
 from handgen.painter.rollout import Rollout, paint_program, random_programs
 from handgen.painter.scenes import SceneWorld
-from handgen.painter.worlds import World, make_world
+from handgen.painter.shifts import grid_side, shifted_pictures, shifted_programs
+from handgen.painter.worlds import World
 from handgen.processes import gathered, process_count, process_rank, seed_of_process
 
 Batch = dict[str, Any]
@@ -37,6 +39,14 @@ class PaintingAgent(Protocol):
         """Fitted programs of pictures."""
         ...
 
+    def paint_with(self, engine: str, brush: str) -> None:
+        """Paint with an engine, and MyPaint with a brush."""
+        ...
+
+    def world(self) -> World:
+        """What is painted in."""
+        ...
+
 
 class Paintings(LightningDataModule):
     """Batches of three stages, one after the other; resuming is exact.
@@ -47,8 +57,11 @@ class Paintings(LightningDataModule):
       and for conditional painters ``fake_target``, what these were to show; for a joint discriminator the programs of
       both, ``actions`` and ``fake_actions`` (B, T, K); ``programs``, a batch as of ``distill``.
 
+    Targets of which several paintings are made (``model.paintings_of_a_target``) have these side by side.
+
     Those of the first two have ``progress``, the share of their stage that is done; those of ``rl`` tell whether they
-    are the ``first`` and whether the discriminator is still ``warming`` up, and have pictures for all its updates.
+    are the ``first`` and whether the discriminator is still ``warming`` up, have pictures for all its updates, each as
+    often as any other (once where there are enough of them), and the ``progress`` of ``rl`` over the Trainer's epochs.
 
     Args:
         source: ``digits``, ``mnist``, ``omniglot``, ``celeba``, ``hands``, ``folder`` (`load_pictures`) or ``scenes``.
@@ -57,6 +70,8 @@ class Paintings(LightningDataModule):
         fit_updates: batches of ``fit``.
         distill_updates: batches of ``distill``.
         distill_on: programs ``fitted`` to the training pictures, or ``random`` ones, whose renderings are the pictures.
+        shift_cells: cells of the table's grid by which fitted programs are moved at most as they are learnt, and
+            painted anew; their targets are moved along, where a cell is a whole number of pixels (else neither is).
         fit_batch_size: B of ``fit`` and ``distill``.
         batch_size: B of ``rl``.
         warming_updates: batches of ``rl`` from which the discriminator alone learns.
@@ -78,6 +93,7 @@ class Paintings(LightningDataModule):
         fit_updates: int = 1500,
         distill_updates: int = 1500,
         distill_on: Literal["fitted", "random"] = "fitted",
+        shift_cells: int = 2,
         fit_batch_size: int = 64,
         batch_size: int = 64,
         warming_updates: int = 50,
@@ -95,6 +111,7 @@ class Paintings(LightningDataModule):
             train_count=(train_count, train_count >= 10, "be at least 10"),
             fit_updates=(fit_updates, fit_updates >= 0, "not be negative"),
             distill_updates=(distill_updates, distill_updates >= 0, "not be negative"),
+            shift_cells=(shift_cells, shift_cells >= 0, "not be negative"),
             batch_size=(batch_size, batch_size >= 2, "be at least 2"),
             fit_batch_size=(fit_batch_size, fit_batch_size >= 2, "be at least 2"),
             replay_batches=(replay_batches, replay_batches >= 1, "be at least 1"),
@@ -105,7 +122,6 @@ class Paintings(LightningDataModule):
         self.truth: dict[str, Tensor] = {}
         self.done = 0
         self.generator = torch.Generator().manual_seed(seed)
-        self._world: World | None = None
         self._programs: Tensor | None = None
         self._fakes: list[dict[str, Tensor]] = []
 
@@ -123,10 +139,16 @@ class Paintings(LightningDataModule):
         return cast(PaintingAgent, module)
 
     def setup(self, stage: str) -> None:
-        """Load the pictures, at the painter's size, or draw the scenes."""
-        h, painter = self.hparams, self.painter.hparams
-        if self.pictures:
+        """Load the pictures, at the painter's size, or draw the scenes; without a trainer there is nothing to do.
+
+        Raises:
+            UserError: for settings that do not go with the painter's, and for absent or damaged files.
+        """
+        if self.pictures or self.trainer is None:
             return
+        h, painter = self.hparams, self.painter.hparams
+        check_experience(h, painter)
+        self.painter.paint_with(h["engine"], h["brush"])
         if process_rank():
             self.generator.manual_seed(seed_of_process(h["seed"], process_rank()))
         if h["source"] == "scenes":
@@ -140,18 +162,21 @@ class Paintings(LightningDataModule):
             )
 
     def world(self) -> World:
-        """What is painted in, made once."""
-        if self._world is None:
-            h, painter = self.hparams, self.painter
-            size, channels = painter.hparams["image_size"], painter.hparams["channels"]
-            self._world = make_world(painter.table, size, channels, h["engine"], h["brush"], painter.device)
-        return self._world
+        """What is painted in: the painter's own."""
+        return self.painter.world()
 
     @property
     def paintings(self) -> int:
         """Paintings made in ``rl``."""
         before, count = self.hparams["fit_updates"] + self.hparams["distill_updates"], self.hparams["batch_size"]
         return int(max(0, self.done - before) * count)
+
+    @property
+    def _rewarded_updates(self) -> int:
+        """Batches of ``rl`` in all epochs that the Trainer has been asked for; at least 1."""
+        assert self.trainer is not None
+        asked = (self.trainer.max_epochs or 0) * self.hparams["epoch_updates"]
+        return int(max(1, asked - self.hparams["fit_updates"] - self.hparams["distill_updates"]))
 
     # The loop.
 
@@ -187,7 +212,7 @@ class Paintings(LightningDataModule):
 
     def _draw(self, count: int) -> Tensor:
         """Training pictures, float (B, C, H, W) in [0, 1]."""
-        return self._images(torch.randint(len(self.pictures["train"]), (count,), generator=self.generator))
+        return self._images(drawn_evenly(len(self.pictures["train"]), count, self.generator))
 
     def _images(self, rows: Tensor) -> Tensor:
         return self.pictures["train"].images[rows].to(self.painter.device).float() / 255
@@ -198,7 +223,7 @@ class Paintings(LightningDataModule):
         if self.hparams["real"] == "pictures" and not joint:
             return {"image": self._draw(count)}
         programs = self._fitted()
-        rows = torch.randint(len(programs), (count,), generator=self.generator)
+        rows = drawn_evenly(len(programs), count, self.generator)
         actions = programs[rows].to(self.painter.device)
         pictures = self.hparams["real"] == "pictures"
         image = self._images(rows) if pictures else paint_program(self.world(), actions).finished
@@ -223,22 +248,33 @@ class Paintings(LightningDataModule):
                 made.canvases, made.actions, made.log_prob, made.noise, made.finished if conditional else None
             )
         programs = self._fitted()
-        rows = torch.randint(len(programs), (count,), generator=self.generator)
-        target = self._images(rows) if conditional else None
-        return paint_program(world, programs[rows].to(painter.device), target=target)
+        rows = drawn_evenly(len(programs), count, self.generator)
+        actions, target = self._shifted(programs[rows].to(painter.device), self._images(rows) if conditional else None)
+        return paint_program(world, actions, target=target)
+
+    def _shifted(self, actions: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Programs (B, T, K), and targets (B, C, H, W) with them, moved by a few cells."""
+        table, most = self.painter.table, self.hparams["shift_cells"]
+        side = grid_side(table)
+        if not most or not side or (target is not None and target.shape[-1] % side):
+            return actions, target
+        moved, cells = shifted_programs(table, actions, most, self.generator)
+        return moved, None if target is None else shifted_pictures(target, cells * (target.shape[-1] // side))
 
     def _random(self, count: int, generator: torch.Generator) -> Tensor:
         """Programs (B, T, K) that nobody meant; of scenes, with objects on places of their own."""
         world, length = self.world(), self.painter.hparams["length"]
         if isinstance(world, SceneWorld):
             return random_scenes(world, count, self.hparams["most_objects"], length, generator)
-        return random_programs(world.table, count, length, generator)
+        most = self.painter.hparams["most_strokes"]
+        return random_programs(world.table, count, length, generator, most_strokes=most)
 
     def _rollout(self, index: int) -> Batch:
         """Paintings just made, and what the discriminator learns from."""
         painter, count = self.painter, self.hparams["batch_size"]
         conditional = painter.hparams["conditional"]
-        target = self._draw(count) if conditional else None
+        group = painter.hparams["paintings_of_a_target"]
+        target = self._draw(count // group).repeat_interleave(group, 0) if conditional else None
         rollout = painter.paint(self.world(), count, target)
         made = {"fake": (255 * rollout.finished).round().byte()}
         if target is not None:
@@ -246,17 +282,19 @@ class Paintings(LightningDataModule):
         if painter.hparams["joint"]:
             made["fake_actions"] = rollout.actions.transpose(0, 1)
         self._fakes = [*self._fakes, made][-self.hparams["replay_batches"] :]
-        shown = count * painter.hparams["discriminator_updates"]  # none is shown twice
-        rows = torch.randint(len(self._fakes) * count, (shown,), generator=self.generator)
+        shown = count * painter.hparams["discriminator_updates"]
+        rows = drawn_evenly(len(self._fakes) * count, shown, self.generator)
+        warming = index < self.hparams["warming_updates"]
         batch: Batch = {
             "stage": "rl",
             "rollout": rollout,
             **self._real(shown),
             **{name: _rows([fakes[name] for fakes in self._fakes], rows) for name in made},
             "first": index == 0,
-            "warming": index < self.hparams["warming_updates"],
+            "warming": warming,
+            "progress": min(1.0, index / self._rewarded_updates),
         }
-        if painter.hparams["imitation_weight"] > 0:
+        if painter.hparams["imitation_weight"] > 0 and not warming:
             batch["programs"] = self._programs_drawn(count)
         return batch
 
@@ -282,6 +320,12 @@ class Paintings(LightningDataModule):
         self.done, self._programs = state_dict["done"], state_dict["programs"]
         self.generator.set_state(states[process_rank()]["generator"].cpu())
         self._fakes = states[process_rank()]["fakes"]
+
+
+def drawn_evenly(count: int, wanted: int, generator: torch.Generator) -> Tensor:
+    """Row numbers (wanted,) below ``count`` in no order, each as often as any other: once, where there are enough."""
+    rounds = [torch.randperm(count, generator=generator) for _ in range(-(-wanted // count))]
+    return torch.cat(rounds)[:wanted]
 
 
 def _rows(parts: list[Tensor], rows: Tensor) -> Tensor:

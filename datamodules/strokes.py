@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from handgen import paths
-from handgen.datamodules.idx_files import read_mnist
+from handgen.datamodules.idx_files import CLASSES, read_mnist
 from handgen.errors import UserError
 from handgen.images import read_picture
 from handgen.painter.digits import draw_digits
+from handgen.painter.world import in_channels
 
 Source = Literal["digits", "mnist", "omniglot", "celeba", "hands", "folder"]
 SOURCES: tuple[Source, ...] = ("digits", "mnist", "omniglot", "celeba", "hands", "folder")
@@ -55,6 +57,10 @@ class Pictures:
         """Return the number of pictures N."""
         return len(self.images)
 
+    def __getitem__(self, rows: Tensor | slice) -> Pictures:
+        """Return some of the pictures."""
+        return Pictures(self.images[rows], self.labels[rows], self.classes)
+
 
 def load_pictures(
     source: Source, size: int, channels: int, train_count: int, seed: int = 0, folder: str | None = None
@@ -67,7 +73,8 @@ def load_pictures(
         size: height and width in pixels.
         channels: 1 for grey, 3 for colour.
         train_count: largest number of training pictures; drawn ones are that many.
-        seed: of drawn digits and rendered hands.
+        seed: of drawn digits and rendered hands, and of which training pictures of the others are taken. Pictures for
+            tests are the same for every seed of the others.
         folder: where the files are; default: a folder named after the source in HANDGEN_DATA, or else in ``data``.
 
     Returns:
@@ -88,10 +95,23 @@ def load_pictures(
     elif source == "hands":
         split = _hands(size, train_count, seed)
     else:
-        split = _celeba(root, size, train_count) if source == "celeba" else _folder(root, size, train_count)
-    train = split["train"]
-    chosen = Pictures(train.images[:train_count], train.labels[:train_count], train.classes)
-    return {name: _in_channels(part, channels) for name, part in (("train", chosen), ("test", split["test"]))}
+        split = (_celeba if source == "celeba" else _folder)(root, size, train_count, seed)
+    parts = (("train", seed, train_count), ("test", 0, len(split["test"])))
+    if not all(len(split[name]) for name, _, _ in parts):
+        raise UserError(
+            f"{root} has too few pictures: {len(split['train'])} for training and {len(split['test'])} for tests"
+        )
+    return {name: _in_channels(_shuffled(split[name], own)[:count], channels) for name, own, count in parts}
+
+
+def _shuffled(pictures: Pictures, seed: int) -> Pictures:
+    """In another order: published files have like beside like."""
+    return pictures[_order(len(pictures), seed)]
+
+
+def _order(count: int, seed: int) -> Tensor:
+    """Numbers below ``count`` in an order that is a function of the seed."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _in_channels(pictures: Pictures, channels: int) -> Pictures:
@@ -100,8 +120,7 @@ def _in_channels(pictures: Pictures, channels: int) -> Pictures:
     if images.shape[1] == 1 and channels == 3:
         images = images.expand(-1, 3, -1, -1)
     elif images.shape[1] == 3 and channels == 1:
-        weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-        images = torch.cat([(part * weights).sum(1, keepdim=True).round().byte() for part in images.split(1024)])
+        images = torch.cat([in_channels(part.float(), 1).round().byte() for part in images.split(1024)])
     return Pictures(images.contiguous(), pictures.labels, pictures.classes)
 
 
@@ -120,11 +139,25 @@ def _digits(size: int, count: int, seed: int) -> dict[str, Pictures]:
 
 
 def _mnist(root: Path, size: int) -> dict[str, Pictures]:
-    images, labels = read_mnist(root)
+    """The published split where both of its parts are there; of one part alone, every fifth digit is for tests."""
+    found = {
+        part: Pictures(_black_on_white(images, size), labels, CLASSES)
+        for part, (images, labels) in read_mnist(root).items()
+    }
+    if len(found) == 2:
+        return {"train": found["train"], "test": found["t10k"]}
+    (alone,) = found.values()
+    return _every_fifth(alone.images, alone.labels, CLASSES)
+
+
+def _black_on_white(images: Tensor, size: int) -> Tensor:
+    """Digits (N, 28, 28), bright on black, as pictures (N, 1, size, size) with a margin."""
     margin = round(MNIST_MARGIN * size)
-    shrunk = F.interpolate(images[:, None].float(), size=size - 2 * margin, mode="bilinear", antialias=True)
-    ink = F.pad(shrunk, [margin] * 4).clamp(0, 255).round().to(torch.uint8)
-    return _every_fifth(255 - ink, labels, 10)
+    parts = []
+    for part in images.split(4096):
+        shrunk = F.interpolate(part[:, None].float(), size=size - 2 * margin, mode="bilinear", antialias=True)
+        parts.append(F.pad(shrunk, [margin] * 4, value=0.0).clamp(0, 255).round().to(torch.uint8))
+    return 255 - torch.cat(parts)
 
 
 def _omniglot(root: Path, size: int) -> dict[str, Pictures]:
@@ -135,6 +168,8 @@ def _omniglot(root: Path, size: int) -> dict[str, Pictures]:
     unpacked = {path.stem for path in root.glob("images_*.zip")}
     for path in sorted(root.glob("images_*/*/*/*.png")):
         if path.relative_to(root).parts[0] not in unpacked:
+            if not _is_drawing(path):
+                raise UserError(f"{path} is not a drawing NUMBER_DRAWER.png: take it away, or {OMNIGLOT_ADVICE}")
             found.append((str(path.relative_to(root)), path.read_bytes()))
     if not found:
         raise UserError(f"no Omniglot drawings in {root}: {OMNIGLOT_ADVICE}, and put it there")
@@ -160,11 +195,21 @@ def _zip_entries(archive: Path) -> list[tuple[str, bytes]]:
                 if entry.file_size > LARGEST_PNG_BYTES:
                     raise UserError(f"{archive}: {entry.filename} is too large for a drawing: {OMNIGLOT_ADVICE}")
                 place = Path(entry.filename)
-                if len(place.parts) != 4 or ".." in place.parts or not place.stem.rpartition("_")[2].isdigit():
+                if len(place.parts) != 4 or ".." in place.parts or not _is_drawing(place):
                     raise UserError(f"{archive}: {entry.filename} is not where drawings are: {OMNIGLOT_ADVICE}")
-            return [(entry.filename, opened.read(entry)) for entry in entries]
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise UserError(f"{archive} is damaged ({error}): {OMNIGLOT_ADVICE}") from error
+            # What an entry says of its size may be a lie: one byte more than it may have is never unpacked.
+            return [(entry.filename, opened.open(entry).read(LARGEST_PNG_BYTES + 1)) for entry in entries]
+    except UserError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        # RuntimeError is for entries with a password, NotImplementedError for packings that Python does not know.
+        raise UserError(f"{archive} is damaged or locked ({error}): {OMNIGLOT_ADVICE}") from error
+
+
+def _is_drawing(path: Path) -> bool:
+    """Whether a file's name ends in the number of a drawer."""
+    drawer = path.stem.rpartition("_")[2]
+    return drawer.isascii() and drawer.isdigit()
 
 
 def _open_picture(file: Path | io.BytesIO, size: int, name: str, grey: bool = False) -> Tensor:
@@ -175,28 +220,36 @@ def _open_picture(file: Path | io.BytesIO, size: int, name: str, grey: bool = Fa
         raise UserError(f"{name} is no picture that can be read ({error}): get it again, or take it away") from error
 
 
-def _celeba(root: Path, size: int, count: int) -> dict[str, Pictures]:
+def _celeba(root: Path, size: int, count: int, seed: int) -> dict[str, Pictures]:
     """Aligned faces, in the published partition: 0 for training, 2 for tests."""
     folder, partition = root / "img_align_celeba", root / "list_eval_partition.txt"
     if not folder.is_dir() or not partition.is_file():
         raise UserError(f"no CelebA in {root}: {CELEBA_ADVICE}, and put both there")
-    rows = [line.split() for line in partition.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [
+        line.split() for line in partition.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+    ]
     if any(len(row) != 2 or row[1] not in ("0", "1", "2") for row in rows):
         raise UserError(f"{partition} is not the published one: {CELEBA_ADVICE}")
     split = {}
-    for name, part, most in (("train", "0", count), ("test", "2", max(10, count // TEST_SHARE))):
-        names = [row[0] for row in rows if row[1] == part][:most]
-        split[name] = _unlabelled([folder / each for each in names], size, root, CELEBA_ADVICE)
+    for name, part, own, most in (("train", "0", seed, count), ("test", "2", 0, max(10, count // TEST_SHARE))):
+        files = [folder / row[0] for row in rows if row[1] == part]
+        split[name] = _unlabelled(_few(files, most, own), size, root, CELEBA_ADVICE)
     return split
 
 
-def _folder(root: Path, size: int, count: int) -> dict[str, Pictures]:
+def _folder(root: Path, size: int, count: int, seed: int) -> dict[str, Pictures]:
     files = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
     if len(files) < TEST_SHARE:
         raise UserError(f"{root} has {len(files)} PNG or JPEG images: a painter needs at least {TEST_SHARE}")
-    files = files[: count + count // (TEST_SHARE - 1)]
-    pictures = _unlabelled(files, size, root, "put images there")
-    return _every_fifth(pictures.images, pictures.labels, 0)
+    test = files[TEST_SHARE - 1 :: TEST_SHARE]
+    train = [path for number, path in enumerate(files) if number % TEST_SHARE != TEST_SHARE - 1]
+    chosen = {"train": _few(train, count, seed), "test": _few(test, max(10, count // TEST_SHARE), 0)}
+    return {name: _unlabelled(part, size, root, "put images there") for name, part in chosen.items()}
+
+
+def _few(files: list[Path], most: int, seed: int) -> list[Path]:
+    """So many of the files, chosen by a seed."""
+    return [files[row] for row in _order(len(files), seed)[:most].tolist()]
 
 
 def _unlabelled(files: list[Path], size: int, root: Path, advice: str) -> Pictures:

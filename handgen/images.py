@@ -59,7 +59,7 @@ def read_picture(file: Path | BytesIO, size: int, grey: bool = False) -> Tensor:
         with Image.open(file) as opened:
             upright = ImageOps.exif_transpose(opened).convert("L" if grey else "RGB")
             fitted = ImageOps.fit(upright, (size, size), Image.Resampling.BOX)
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's word for broken chunks of a PNG
         raise ValueError(str(error)) from error
     pixels = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8)
     return pixels.view(size, size, -1).permute(2, 0, 1)

@@ -96,8 +96,7 @@ class ActionTable:
         """Which components of actions (..., C) matter, bool (..., C)."""
         by_drawing = torch.tensor([c.needed != "jumping" for c in self.components], device=actions.device)
         by_jumping = torch.tensor([c.needed != "drawing" for c in self.components], device=actions.device)
-        drawn = actions[..., self.names.index(FLAG)] > 0
-        return torch.where(drawn[..., None], by_drawing, by_jumping)
+        return torch.where(draws(actions)[..., None], by_drawing, by_jumping)
 
     def decode(self, actions: Tensor) -> dict[str, Tensor]:
         """Actions (..., C) to values by name: places (..., 2) in [0, 1], all else (...,)."""
@@ -120,14 +119,19 @@ class ActionTable:
         )
 
 
+def draws(actions: Tensor) -> Tensor:
+    """Which actions (..., C) draw, bool (...): the flag is the first component of every table."""
+    return actions[..., 0] > 0
+
+
 def scale(name: str, bins: int, low: float = 0.0, high: float = 1.0, needed: Need = "drawing") -> Component:
     """Evenly spaced choices."""
     return Component(name, bins, low, high, needed=needed)
 
 
 def axes(place: str, bins: int, needed: Need = "drawing") -> tuple[Component, Component]:
-    """A place as two decisions, column and row, at the middles of ``bins`` cells."""
-    half = 0.5 / bins
+    """A place as two decisions, column and row, at the middles of ``bins`` cells, or anywhere for 0 bins."""
+    half = 0.5 / bins if bins else 0.0
     return (
         Component(f"{place}_x", bins, half, 1.0 - half, needed=needed),
         Component(f"{place}_y", bins, half, 1.0 - half, needed=needed),
@@ -137,7 +141,8 @@ def axes(place: str, bins: int, needed: Need = "drawing") -> tuple[Component, Co
 DRAW = Component(FLAG, 2, needed="always")
 SPIRAL_SIZES = tuple(pixels / 64 for pixels in (1, 2, 4, 8, 12, 24))
 """Diameters of the released agents' brushes, as shares of the canvas' side."""
-COLOURS = tuple(scale(name, 20) for name in ("red", "green", "blue"))
+COLOUR_NAMES = ("red", "green", "blue")
+COLOURS = tuple(scale(name, 20) for name in COLOUR_NAMES)
 
 
 def _paper(name: str, colours: tuple[Component, ...]) -> ActionTable:
@@ -157,6 +162,11 @@ def _compound(name: str, colours: tuple[str, ...]) -> ActionTable:
     return ActionTable(name, (DRAW, *axes("end", 32, needed="always"), *brush))
 
 
+def _free(name: str) -> ActionTable:
+    places = (*axes("end", 0, needed="always"), *axes("control", 0))
+    return ActionTable(name, (DRAW, *places, scale("size", 0, 1.5 / 32, 6.5 / 32)))
+
+
 SHAPES = ("box", "sphere", "cylinder", "capsule")
 SCENE_SIZES = (0.12, 0.18, 0.26)
 """Half the width of an object in metres; the floor that the grid covers is two metres wide."""
@@ -164,7 +174,7 @@ SCENE_SIZES = (0.12, 0.18, 0.26)
 
 def _scene(name: str) -> ActionTable:
     place = Component("end", 16**2, grid=16)
-    colours = tuple(scale(name, 4) for name in ("red", "green", "blue"))
+    colours = tuple(scale(name, 4) for name in COLOUR_NAMES)
     shape = Component("shape", len(SHAPES), 0.0, len(SHAPES) - 1.0)
     return ActionTable(name, (DRAW, shape, place, Component("size", 3, values=SCENE_SIZES), *colours))
 
@@ -174,10 +184,11 @@ TABLES = {
     for table in (
         _paper("paper", COLOURS),
         _paper("paper_grey", ()),
-        _fast("fast", tuple(scale(name, 8) for name in ("red", "green", "blue"))),
+        _fast("fast", tuple(scale(name, 8) for name in COLOUR_NAMES)),
         _fast("fast_grey", ()),
-        _compound("compound", ("red", "green", "blue")),
+        _compound("compound", COLOUR_NAMES),
         _compound("compound_grey", ()),
+        _free("free_grey"),
         _scene("scene"),
     )
 }

@@ -8,7 +8,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from handgen.errors import UserError
 from handgen.painter.actions import ActionTable
-from handgen.painter.policy import EMBEDDING, Embedding
+from handgen.painter.decoder import EMBEDDING, Embedding
 
 SMALLEST_MAP = 4
 

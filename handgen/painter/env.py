@@ -18,16 +18,30 @@ from handgen.painter.world import PaintWorld
 from handgen.painter.worlds import paint_engine
 
 Obs = dict[str, NDArray[np.uint8]]
-Action = NDArray[np.int64]
+Action = NDArray[np.int64] | dict[str, Any]
+
+
+def action_space(table: ActionTable) -> gymnasium.Space[Action]:
+    """A choice for each component, or choices and numbers by name where some are continuous."""
+    components = table.components
+    if all(component.bins for component in components):
+        choices = gymnasium.spaces.MultiDiscrete([component.bins for component in components])
+        return cast(gymnasium.Space[Action], choices)
+    spaces: dict[str, gymnasium.Space[Any]] = {
+        c.name: gymnasium.spaces.Discrete(c.bins) if c.bins else gymnasium.spaces.Box(c.low, c.high, (), np.float32)
+        for c in components
+    }
+    return cast(gymnasium.Space[Action], gymnasium.spaces.Dict(spaces))
 
 
 class PaintingEnv(gymnasium.Env[Obs, Action]):
     """A canvas, and a number of actions to spend on it.
 
     Observations are ``canvas`` uint8 (H, W, C) and, where there is a target, ``target`` of the same shape. An action is
-    one choice for each component of the table. The reward is what the mean squared error from the target loses by the
-    action, 0 without a target: what an image is worth is for a discriminator to say (Ganin et al. 2018,
-    arXiv:1804.01118). An episode is truncated after its last action; ``info`` has ``actions_left``.
+    one choice for each component of the table; where some are continuous, choices and numbers by name. The reward is
+    what the mean squared error from the target loses by the action, 0 without a target: what an image is worth is for a
+    discriminator to say (Ganin et al. 2018, arXiv:1804.01118). An episode is truncated after its last action; ``info``
+    has ``actions_left``.
 
     Args:
         world: is painted in.
@@ -56,9 +70,7 @@ class PaintingEnv(gymnasium.Env[Obs, Action]):
         self.given = None if target is None else self._checked(target)
         spaces = {"canvas": box} if target is None else {"canvas": box, "target": box}
         self.observation_space = cast(gymnasium.Space[Obs], gymnasium.spaces.Dict(cast(Any, spaces)))
-        self.action_space = cast(
-            gymnasium.Space[Action], gymnasium.spaces.MultiDiscrete([c.bins for c in self.table.components])
-        )
+        self.action_space = action_space(self.table)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
         """Take a blank canvas; ``options={"target": image}`` replaces the target of an environment that has one."""
@@ -78,7 +90,8 @@ class PaintingEnv(gymnasium.Env[Obs, Action]):
             UserError: for a choice that there is not, or that is no number.
         """
         before = self._error()
-        choices = torch.as_tensor(np.asarray(action, dtype=np.float64)).float()[None]
+        row = [action[name] for name in self.table.names] if isinstance(action, dict) else action
+        choices = torch.as_tensor(np.asarray(row, dtype=np.float64)).float()[None]
         check_actions(self.table, choices)
         self.canvas = self.world.step(choices)
         self.left -= 1

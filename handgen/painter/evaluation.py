@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,10 +16,11 @@ from handgen import paths
 from handgen.anatomy.metrics.rates import normal_quantile
 from handgen.painter.fit import paint_strokes
 from handgen.painter.judge import Classifier, grade, train_classifier
-from handgen.painter.policy import Policy
-from handgen.painter.rollout import Rollout, paint_program, strokes_drawn
+from handgen.painter.policy import NOISE, Policy
+from handgen.painter.rollout import paint_program, strokes_drawn
 from handgen.painter.scene_search import accuracies, metropolis_hastings
 from handgen.painter.scenes import SceneWorld
+from handgen.painter.tree_search import search
 from handgen.results import Measurement
 from handgen.whole_files import whole_file
 
@@ -48,17 +51,52 @@ def real_classifier(images: Tensor, labels: Tensor, classes: int) -> Classifier:
     return model
 
 
-def paint_many(painter: Painter, count: int, target: Tensor | None, policy: Policy) -> Rollout:
-    """Paint ``count`` pictures, or targets (N, C, H, W) in [0, 1], a few at a time."""
-    world, parts = painter.world(), []
+@dataclass(frozen=True)
+class Painted:
+    """What is left of N paintings.
+
+    Attributes:
+        finished: (N, C, H, W) in [0, 1].
+        actions: (N, T, K), their programs.
+    """
+
+    finished: Tensor
+    actions: Tensor
+
+
+@torch.no_grad()
+def paint_many(
+    painter: Painter, count: int, target: Tensor | None, policy: Policy, greedy: bool | None = None
+) -> Painted:
+    """Paint ``count`` pictures, or targets (N, C, H, W) in [0, 1], a few at a time.
+
+    Args:
+        painter: whose world is painted in, at its temperature.
+        count: N.
+        target: what is to be painted.
+        policy: decides.
+        greedy: take the likeliest choices; None does so where there is a target.
+    """
+    world, temperature, finished, actions = painter.world(), painter.hparams["temperature"], [], []
+    likeliest = target is not None if greedy is None else greedy
     for first in range(0, count, CHUNK):
         wanted = None if target is None else target[first : first + CHUNK]
-        parts.append(painter.paint(world, min(CHUNK, count - first), wanted, policy=policy))
-    noise = torch.cat([part.noise for part in parts])
-    canvases, actions, log_prob = (
-        torch.cat([getattr(part, name) for part in parts], 1) for name in ("canvases", "actions", "log_prob")
-    )
-    return Rollout(canvases, actions, log_prob, noise, target)
+        made = painter.paint(world, min(CHUNK, count - first), wanted, likeliest, policy, temperature)
+        finished.append(made.finished)
+        actions.append(made.actions.transpose(0, 1))
+    return Painted(torch.cat(finished), torch.cat(actions))
+
+
+def search_many(painter: Painter, count: int, target: Tensor | None, policy: Policy) -> Painted:
+    """The same by `handgen.painter.tree_search`, one after the other."""
+    found = []
+    for row in range(count):
+        wanted = None if target is None else target[row : row + 1]
+        noise = torch.randn(1, NOISE, device=painter.device)
+        score = partial(painter.worth, target=wanted)
+        world, length, credit = painter.world().copy(), int(painter.hparams["length"]), painter.hparams["credit"]
+        found.append(search(policy, world, length, noise, score, wanted, on_the_way=credit == "difference"))
+    return Painted(torch.stack([canvas for _, canvas in found]), torch.stack([actions for actions, _ in found]))
 
 
 def grade_pictures(pictures: Tensor, classifier: Classifier, real: Tensor, variant: str) -> list[Measurement]:
@@ -74,12 +112,10 @@ def grade_pictures(pictures: Tensor, classifier: Classifier, real: Tensor, varia
     return measured
 
 
-def measure_samples(
-    rollout: Rollout, painter: Painter, classifier: Classifier | None, real: Tensor, variant: str
-) -> list[Measurement]:
+def measure_samples(painted: Painted, classifier: Classifier | None, real: Tensor, variant: str) -> list[Measurement]:
     """Paintings of nothing in particular: graded where there is a classifier of real pictures, strokes counted."""
-    drawn = strokes_drawn(rollout.actions.transpose(0, 1), painter.table).float()
-    graded = [] if classifier is None else grade_pictures(rollout.finished.cpu(), classifier, real, variant)
+    drawn = strokes_drawn(painted.actions).float()
+    graded = [] if classifier is None else grade_pictures(painted.finished.cpu(), classifier, real, variant)
     return [*graded, _mean("samples/strokes", drawn, variant)]
 
 
@@ -106,11 +142,14 @@ def _mean(metric: str, values: Tensor, variant: str) -> Measurement:
 
 @torch.no_grad()
 def best_of(painter: Painter, image: Tensor, tries: int, policy: Policy) -> Tensor:
-    """Programs (N, T, K), for each picture (N, C, H, W) the one of ``tries`` whose painting is nearest."""
+    """Programs (N, T, K), for each picture (N, C, H, W) the one of ``tries`` whose painting is nearest.
+
+    One try is of the likeliest choices; more are drawn.
+    """
     best, least = torch.empty(0), torch.full((len(image),), float("inf"), device=image.device)
     for _ in range(tries):
-        rollout = paint_many(painter, len(image), image, policy)
-        actions, error = rollout.actions.transpose(0, 1), (rollout.finished - image).square().flatten(1).mean(1)
+        painted = paint_many(painter, len(image), image, policy, greedy=tries == 1)
+        actions, error = painted.actions, (painted.finished - image).square().flatten(1).mean(1)
         best = actions if not len(best) else torch.where((error < least)[:, None, None], actions, best)
         least = torch.minimum(least, error)
     return best
@@ -153,5 +192,16 @@ def measure_fit(painter: Painter, image: Tensor) -> tuple[list[Measurement], dic
     written = paint_program(painter.world(), programs).finished
     count = torch.full((len(image),), painter.hparams["strokes"])
     measured = measure_copies(painted, image, count, "fit")
-    measured += measure_copies(written, image, strokes_drawn(programs, painter.table), "programs")
+    measured += measure_copies(written, image, strokes_drawn(programs), "programs")
     return measured, {"fit": painted, "programs": written}
+
+
+@torch.no_grad()
+def measure_programs(painter: Painter, image: Tensor, policy: Policy, variant: str) -> Measurement:
+    """How unlikely a policy finds the fitted programs of pictures (N, C, H, W), in nats for a program."""
+    unlikely = []
+    for part in image.split(CHUNK):
+        programs = painter.programs(part)
+        rollout = paint_program(painter.world(), programs, target=part if painter.hparams["conditional"] else None)
+        unlikely.append(painter.program_nll(rollout, policy))
+    return _mean("programs/nll", torch.cat(unlikely), variant)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from handgen.painter.actions import FLAG, ActionTable
+from handgen.painter.actions import COLOUR_NAMES, FLAG, ActionTable
 from handgen.painter.brush import bezier_points, coverage, paint
 
-SMALLEST_SIZE, LARGEST_SIZE = 0.02, 0.25
-"""Diameters of a stroke, as shares of the canvas' side."""
+LEAST_OPACITY = 0.5
+"""Strokes that are more transparent are left out of programs."""
 
 
 class StrokeNet(nn.Module):
@@ -20,11 +20,19 @@ class StrokeNet(nn.Module):
         image_size: height and width of pictures, a multiple of 8.
         channels: of pictures; 1 paints in black.
         width: channels of the first convolution.
+        sizes: smallest and largest diameter, as shares of the canvas' side.
     """
 
-    def __init__(self, strokes: int = 5, image_size: int = 32, channels: int = 1, width: int = 32) -> None:
+    def __init__(
+        self,
+        strokes: int = 5,
+        image_size: int = 32,
+        channels: int = 1,
+        width: int = 32,
+        sizes: tuple[float, float] = (0.02, 0.25),
+    ) -> None:
         super().__init__()
-        self.strokes, self.channels = strokes, channels
+        self.strokes, self.channels, self.sizes = strokes, channels, sizes
         self.numbers = 8 + (3 if channels == 3 else 0)
         layers: list[nn.Module] = []
         for incoming, outgoing in ((channels, width), (width, 2 * width), (2 * width, 4 * width)):
@@ -41,7 +49,8 @@ class StrokeNet(nn.Module):
         """
         raw = self.out(self.layers(1.0 - image)).view(-1, self.strokes, self.numbers)
         places = torch.sigmoid(raw[..., :6]).unflatten(-1, (3, 2))
-        size = SMALLEST_SIZE + (LARGEST_SIZE - SMALLEST_SIZE) * torch.sigmoid(raw[..., 6] - 1.0)
+        smallest, largest = self.sizes
+        size = smallest + (largest - smallest) * torch.sigmoid(raw[..., 6] - 1.0)
         opacity = torch.sigmoid(raw[..., 7] + 2.0)
         shape = (*raw.shape[:2], 3)
         colour = torch.sigmoid(raw[..., 8:]) if self.channels == 3 else torch.zeros(shape, device=raw.device)
@@ -61,23 +70,55 @@ def paint_strokes(strokes: dict[str, Tensor], size: int, channels: int) -> Tenso
     return canvas
 
 
-@torch.no_grad()
-def to_actions(strokes: dict[str, Tensor], table: ActionTable, length: int, least_opacity: float = 0.5) -> Tensor:
-    """The nearest actions (B, T, C) to strokes: for each a jump to its start, unless the pen is there, and the stroke.
+def table_sizes(table: ActionTable) -> tuple[float, float]:
+    """The smallest and the largest diameter that a table has."""
+    component = table.components[table.names.index("size")]
+    return (min(component.values), max(component.values)) if component.values else (component.low, component.high)
 
-    A compound stroke, which has no control point, goes through the middle of the curve.
 
-    Strokes that hardly show are left out; what is left of T are jumps to where the pen is, which paint nothing.
+def rounded(strokes: dict[str, Tensor], table: ActionTable) -> dict[str, Tensor]:
+    """Strokes as a program would have them, with the gradients of the ones they were rounded from.
+
+    Descent then moves strokes to what the table's choices can paint ("straight through", Bengio et al. 2013,
+    arXiv:1308.3432).
 
     Args:
         strokes: of `StrokeNet`.
         table: what an action is.
-        length: T; strokes that no longer fit are left out.
-        least_opacity: below, a stroke is left out.
+    """
+    places, colour = strokes["places"], strokes["colour"]
+    known = {"size": strokes["size"], **{name: colour[..., i] for i, name in enumerate(COLOUR_NAMES)}}
+    # The starts of strokes are ends of jumps.
+    starts = table.decode(table.encode({**known, "end": places[:, :, 0]}))["end"]
+    found = table.decode(table.encode({**known, "control": places[:, :, 1], "end": places[:, :, 2]}))
+    control = found.get("control", places[:, :, 1])
+    near = {
+        "places": torch.stack([starts, control, found["end"]], dim=2),
+        "size": found["size"],
+        "opacity": (strokes["opacity"] >= LEAST_OPACITY).float(),
+        "colour": torch.stack([found.get(n, torch.zeros_like(found["size"])) for n in COLOUR_NAMES], dim=-1),
+    }
+    return {name: value + (near[name] - value).detach() for name, value in strokes.items()}
+
+
+@torch.no_grad()
+def to_actions(strokes: dict[str, Tensor], table: ActionTable, length: int, most_strokes: int | None = None) -> Tensor:
+    """The nearest actions (B, T, C) to strokes: for each a jump to its start, unless the pen is there, and the stroke.
+
+    A compound stroke, which has no control point, goes through the middle of the curve.
+
+    Strokes that hardly show (`LEAST_OPACITY`) are left out, and those that no longer fit; what is left of T are jumps
+    to where the pen is, which paint nothing.
+
+    Args:
+        strokes: of `StrokeNet`.
+        table: what an action is.
+        length: T.
+        most_strokes: actions of a program that may draw; None knows no limit.
     """
     places, size, colour = strokes["places"], strokes["size"], strokes["colour"]
     known = {"size": size, "pressure": torch.ones_like(size)}
-    known |= {name: colour[..., i] for i, name in enumerate(("red", "green", "blue"))}
+    known |= {name: colour[..., i] for i, name in enumerate(COLOUR_NAMES)}
     drawn = torch.ones_like(size)
     ends = [places[:, :, 2]]
     if not any(name.startswith("control") for name in table.names):
@@ -86,23 +127,25 @@ def to_actions(strokes: dict[str, Tensor], table: ActionTable, length: int, leas
     lines = torch.stack([table.encode({**known, FLAG: drawn, "end": end}) for end in ends], dim=2)
     jumps = table.encode({**known, FLAG: 0.0 * drawn, "end": places[:, :, 0]})
     lines, jumps = (actions * table.used(actions) for actions in (lines, jumps))
-    middle = table.encode({FLAG: torch.zeros(1), "end": torch.full((1, 2), 0.5)})[0]
-    kept = strokes["opacity"] >= least_opacity
+    middle = table.encode({FLAG: size.new_zeros(1), "end": size.new_full((1, 2), 0.5)})[0]
+    most = length if most_strokes is None else most_strokes
+    kept = strokes["opacity"] >= LEAST_OPACITY
     rows = []
     for row in range(len(size)):
         actions: list[Tensor] = []
-        pen = middle
+        pen, drawn_so_far = middle, 0
         for jump, line in zip(jumps[row][kept[row]], lines[row][kept[row]], strict=True):
-            starts = [] if torch.equal(jump, pen) else [jump]
-            if len(actions) + len(starts) + len(line) > length:
-                break
+            # A pen that has not moved yet is between the middle cells, not in one: the first stroke has a jump always.
+            starts = [] if actions and torch.equal(jump, pen) else [jump]
+            if len(actions) + len(starts) + len(line) > length or drawn_so_far + len(line) > most:
+                continue
             actions += [*starts, *line]
-            pen = lift(line[-1], table)
+            pen, drawn_so_far = lift(line[-1], table), drawn_so_far + len(line)
         rows.append(torch.stack([*actions, *[pen] * (length - len(actions))]))
     return torch.stack(rows)
 
 
 def lift(action: Tensor, table: ActionTable) -> Tensor:
     """The jump to where an action (C,) ends."""
-    ends = torch.tensor([name.startswith("end") for name in table.names])
+    ends = torch.tensor([name.startswith("end") for name in table.names], device=action.device)
     return action * ends

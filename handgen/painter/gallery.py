@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from handgen.images import make_grid, write_png
-from handgen.painter.actions import FLAG, ActionTable
+from handgen.painter.actions import ActionTable, draws
 from handgen.painter.programs import Program, replay, save_program, to_svg
-from handgen.painter.world import PaintWorld, TorchEngine
+from handgen.painter.worlds import World, make_world
 
 LARGE = 256
 """Pixels: side of the enlarged paintings."""
@@ -19,7 +19,9 @@ FILM_SIDE = 96
 FRAME_MS, LAST_MS = 180, 1500
 
 
-def write_paintings(actions: Tensor, table: ActionTable, channels: int, folder: Path) -> Path:
+def write_paintings(
+    actions: Tensor, table: ActionTable, channels: int, folder: Path, engine: str = "torch", brush: str = "pen"
+) -> Path:
     """Write ``painting-000.json``, ``.svg`` and ``.png`` of each program, and a film of all, stroke by stroke.
 
     Args:
@@ -27,27 +29,28 @@ def write_paintings(actions: Tensor, table: ActionTable, channels: int, folder: 
         table: what an action is.
         channels: of canvases, 1 or 3.
         folder: created if absent.
+        engine: ``torch`` or ``mypaint``.
+        brush: of MyPaint.
 
     Returns:
         The film, ``paintings.gif``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number, rows in enumerate(actions.cpu()):
-        program = Program(table.name, rows, channels)
+        program = Program(table.name, rows, channels, engine, brush)
         name = folder / f"painting-{number:03d}"
         save_program(program, name.with_suffix(".json"))
         name.with_suffix(".svg").write_text(to_svg(program), encoding="utf-8")
         finished = replay(program, LARGE)[-1]
         write_png(name.with_suffix(".png"), make_grid(finished.expand(1, 3, -1, -1), 1, 0))
-    return write_film(actions.cpu(), table, channels, folder / "paintings.gif")
+    return write_film(actions.cpu(), make_world(table, FILM_SIDE, channels, engine, brush), folder / "paintings.gif")
 
 
-def write_film(actions: Tensor, table: ActionTable, channels: int, path: Path, columns: int | None = None) -> Path:
-    """A GIF of programs (N, T, K) side by side; jumps, which paint nothing, take no time."""
-    world = PaintWorld(table, TorchEngine(FILM_SIDE, channels))
+def write_film(actions: Tensor, world: World, path: Path, columns: int | None = None) -> Path:
+    """A GIF of programs (N, T, K) side by side in a world; jumps, which paint nothing, take no time."""
     canvas = world.reset(len(actions))
     sheets = [make_grid(canvas.expand(-1, 3, -1, -1), columns)]
-    drawn = actions[..., table.names.index(FLAG)] > 0
+    drawn = draws(actions)
     for step in range(actions.shape[1]):
         canvas = world.step(actions[:, step])
         if bool(drawn[:, step].any()):

@@ -67,7 +67,7 @@ def train_classifier(
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
         for _ in range(updates):
             rows = torch.randint(len(images), (batch_size,), device=images.device)
-            warped = _warp(images[rows].float() / 255)
+            warped = warp(images[rows].float() / 255)
             loss = F.cross_entropy(model(warped), labels[rows])
             optimiser.zero_grad()
             loss.backward()
@@ -76,7 +76,7 @@ def train_classifier(
     return model.eval()
 
 
-def _warp(image: Tensor) -> Tensor:
+def warp(image: Tensor) -> Tensor:
     """Pictures (B, C, H, W) under small random affine maps, white beyond the border."""
     count, device = len(image), image.device
     angle = (0.2 * torch.randn(count, device=device)).clamp(-0.4, 0.4)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 # How near a painting is to a picture.
 
 
-def pyramid_error(painted: Tensor, image: Tensor, levels: int = 4) -> Tensor:
-    """Mean squared error, and twice that of both halved, halved again and so on, scalar.
+def pyramid_error(painted: Tensor, image: Tensor, levels: int = 4, coarse: float = 1.0) -> Tensor:
+    """Mean squared error, and twice ``coarse`` that of both halved, halved again and so on, scalar.
 
     A stroke's edge is as wide as a pixel: only coarse pictures tell a stroke that misses its line where the line is.
 
@@ -20,12 +20,13 @@ def pyramid_error(painted: Tensor, image: Tensor, levels: int = 4) -> Tensor:
         painted: (B, C, H, W).
         image: of the same shape.
         levels: pictures of different sizes; 1 is the mean squared error.
+        coarse: weight of the smaller ones.
     """
     difference = painted - image
     error = difference.square().mean()
     for _ in range(levels - 1):
         difference = F.avg_pool2d(difference, 2)
-        error = error + 2.0 * difference.square().mean()
+        error = error + 2.0 * coarse * difference.square().mean()
     return error
 
 
@@ -86,7 +87,13 @@ def generalised_advantages(reward: Tensor, value: Tensor, gamma: float, trace: f
 
 
 def vtrace(
-    log_ratio: Tensor, reward: Tensor, value: Tensor, gamma: float, clip_rho: float = 1.0, clip_c: float = 1.0
+    log_ratio: Tensor,
+    reward: Tensor,
+    value: Tensor,
+    gamma: float,
+    trace: float = 1.0,
+    clip_rho: float = 1.0,
+    clip_c: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Value targets and advantages of data from an older policy (Espeholt et al. 2018, arXiv:1802.01561, eq. 1).
 
@@ -97,6 +104,7 @@ def vtrace(
         reward: (T, B).
         value: (T, B).
         gamma: discount.
+        trace: lambda, a factor of what is passed back (remark 2 of the paper).
         clip_rho: largest importance weight of an error.
         clip_c: largest importance weight that is passed back.
 
@@ -104,7 +112,7 @@ def vtrace(
         Targets and advantages, (T, B) each.
     """
     ratio = log_ratio.exp()
-    rho, passed = ratio.clamp(max=clip_rho), ratio.clamp(max=clip_c)
+    rho, passed = ratio.clamp(max=clip_rho), trace * ratio.clamp(max=clip_c)
     next_value = torch.cat([value[1:], torch.zeros_like(value[:1])])
     error = rho * (reward + gamma * next_value - value)
     correction, following = torch.zeros_like(value), torch.zeros_like(value[0])
@@ -114,6 +122,17 @@ def vtrace(
     target = value + correction
     next_target = torch.cat([target[1:], torch.zeros_like(value[:1])])
     return target, rho * (reward + gamma * next_target - value)
+
+
+def less_group_mean(advantage: Tensor, group: int) -> Tensor:
+    """Advantages (T, B) less their mean over the paintings of the same target, of which ``group`` stand side by side.
+
+    What paintings of one target have in common says nothing about which of them was better: a baseline that no network
+    has to learn (Shao et al. 2024, arXiv:2402.03300, section 4.1).
+    """
+    each = advantage.unflatten(1, (-1, group))
+    less: Tensor = (each - each.mean(dim=2, keepdim=True)).flatten(1)
+    return less
 
 
 def clipped_policy_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float) -> Tensor:

@@ -11,15 +11,18 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handgen.errors import UserError, check_ranges
+from handgen.errors import UserError
 from handgen.painter import losses
-from handgen.painter.actions import FLAG, action_table
+from handgen.painter.actions import action_table, draws
+from handgen.painter.advantages import advantages, policy_loss
+from handgen.painter.checks import check_painter
 from handgen.painter.discriminator import Discriminator
-from handgen.painter.fit import StrokeNet, paint_strokes, to_actions
+from handgen.painter.fit import StrokeNet, paint_strokes, rounded, table_sizes, to_actions
 from handgen.painter.gallery import write_paintings
+from handgen.painter.judge import warp
 from handgen.painter.policy import NOISE, Policy, Size
 from handgen.painter.rollout import Rollout, paint_freely
-from handgen.painter.world import CHANNELS
+from handgen.painter.scoring import half, noisy, score_canvases, score_steps, shown
 from handgen.painter.worlds import World, make_world
 from handgen.precision import Compute, autocast
 from handgen.random_state import seeded
@@ -27,6 +30,8 @@ from handgen.random_state import seeded
 Batch = dict[str, Any]
 BLANK = 0.999
 """Mean brightness from which a canvas counts as blank."""
+FINE_SHARE = 1 / 3
+"""Share of ``fit``, at its end, over which the errors of smaller pictures fade away."""
 
 
 class Painter(LightningModule):
@@ -51,6 +56,7 @@ class Painter(LightningModule):
         channels: 1 (grey) or 3.
         length: T, actions of a painting.
         strokes: strokes of the fitted programs.
+        most_strokes: actions of a painting that may draw; null knows no limit but T.
         conditional: paint a given picture instead of whatever looks like one.
         blind: never look at the canvas.
         policy_size: ``paper`` or ``fast``.
@@ -64,18 +70,25 @@ class Painter(LightningModule):
         joint: show the discriminator programs beside their pictures: of paintings those that made them, of real
             pictures those fitted to them (with ``adversary=spectral``).
         algorithm: ``ppo`` or ``a2c``.
-        policy_epochs: passes over a batch of paintings (``ppo``).
-        minibatches: of a pass.
+        policy_epochs: passes over a batch of paintings.
+        minibatches: of a pass (``ppo``).
         clip: of the probability ratio (``ppo``).
         gamma: discount.
         trace: lambda of the advantages.
         value_weight: of the squared error of the value.
         entropy_weight: of the entropy of actions.
         imitation_weight: of the cross-entropy of fitted programs beside the reward.
+        imitation_falls: let that weight fall evenly to 0 over ``rl``.
+        paintings_of_a_target: how often each target of a batch is painted; where that is more than once, advantages are
+            less their mean over the paintings of a target.
+        temperature: by which the logits of places are divided in evaluation and samples; 1 while learning, always.
         new_stroke_penalty: for a stroke that continues none.
         blank_penalty: for an empty canvas at the end.
         instance_noise: SD of the noise on all that the discriminator sees, so that it judges shapes, not the pixels at
             their edges, which no brush can get right (Sønderby et al. 2017, arXiv:1610.04490).
+        rounded_share: share of ``fit``, at its end, in which strokes are rounded to the table's choices as they are
+            painted (their gradients are those of the strokes before).
+        fit_warps: turn, stretch and shift the pictures of ``fit`` a little.
         fit_lr: Adam's rate of ``fit``, falling to 0.
         distill_lr: of ``distill``, falling to a tenth.
         rl_lr: of the policy in ``rl``.
@@ -96,6 +109,7 @@ class Painter(LightningModule):
         channels: int = 1,
         length: int = 10,
         strokes: int = 5,
+        most_strokes: int | None = None,
         conditional: bool = False,
         blind: bool = False,
         policy_size: Size = "fast",
@@ -116,9 +130,14 @@ class Painter(LightningModule):
         value_weight: float = 0.5,
         entropy_weight: float = 0.001,
         imitation_weight: float = 0.0,
+        imitation_falls: bool = False,
+        paintings_of_a_target: int = 1,
+        temperature: float = 1.0,
         new_stroke_penalty: float = 0.0,
         blank_penalty: float = 1.0,
         instance_noise: float = 0.0,
+        rounded_share: float = 0.4,
+        fit_warps: bool = True,
         fit_lr: float = 2e-3,
         distill_lr: float = 1e-3,
         rl_lr: float = 1e-4,
@@ -130,25 +149,14 @@ class Painter(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
-        check_ranges(
-            length=(length, length >= 1, "be at least 1"),
-            strokes=(strokes, strokes >= 1, "be at least 1"),
-            channels=(channels, channels in CHANNELS, "be 1 or 3"),
-            policy_epochs=(policy_epochs, policy_epochs >= 1, "be at least 1"),
-            discriminator_updates=(discriminator_updates, discriminator_updates >= 1, "be at least 1"),
-            gamma=(gamma, 0 <= gamma <= 1, "lie in [0, 1]"),
-        )
-        if (reward == "l2" or complement) and not conditional:
-            raise UserError("reward=l2 and complement=true need a picture to paint: set model.conditional=true")
-        if joint and (adversary != "spectral" or conditional or reward == "l2"):
-            raise UserError("joint=true is for painters of nothing in particular with adversary=spectral")
+        check_painter(self.hparams)
         self.table = action_table(table)
-        self.policy = Policy(self.table, image_size, channels, conditional, blind, policy_size, width)
-        self.distilled = Policy(self.table, image_size, channels, conditional, blind, policy_size, width)
+        sizes = (image_size, channels, conditional, blind, policy_size, width, most_strokes)
+        self.policy, self.distilled = Policy(self.table, *sizes), Policy(self.table, *sizes)
         self.distilled.requires_grad_(False)
         self.register_buffer("rewarded", torch.tensor(False))  # whether `rl` has begun; before, `distilled` is nothing
         self.rewarded: Tensor
-        self.stroke_net = StrokeNet(strokes, image_size, channels)
+        self.stroke_net = StrokeNet(strokes, image_size, channels, sizes=table_sizes(self.table))
         pair = 2 if conditional and not complement else 1
         programs = (self.table, length) if joint else None
         self.discriminator = Discriminator(
@@ -159,16 +167,25 @@ class Painter(LightningModule):
         self.score_sd: Tensor
         self.register_buffer("score_mean", torch.zeros(()))
         self.register_buffer("score_sd", torch.ones(()))
-        self._world: World | None = None
+        self.paint_with("torch", "pen")
 
     # Use.
 
+    def paint_with(self, engine: str, brush: str) -> None:
+        """Paint with an engine of `handgen.painter.worlds`, and MyPaint with this brush."""
+        self.engine, self.brush, self._worlds = engine, brush, dict[torch.device, World]()
+
+    def prepare_sampling(self, datamodule: Any) -> None:
+        """Paint samples with what training painted with."""
+        if datamodule is not None:
+            self.paint_with(datamodule.hparams["engine"], datamodule.hparams["brush"])
+
     def world(self) -> World:
-        """What is painted in where nothing else is asked for: scenes, or canvases of the brush on tensors."""
-        if self._world is None:
+        """What is painted in: scenes, or canvases of the engine, on the painter's device."""
+        if self.device not in self._worlds:
             size, channels = self.hparams["image_size"], self.hparams["channels"]
-            self._world = make_world(self.table, size, channels, device=self.device)
-        return self._world
+            self._worlds[self.device] = make_world(self.table, size, channels, self.engine, self.brush, self.device)
+        return self._worlds[self.device]
 
     def paint(
         self,
@@ -177,16 +194,17 @@ class Painter(LightningModule):
         target: Tensor | None = None,
         greedy: bool = False,
         policy: Policy | None = None,
+        temperature: float = 1.0,
     ) -> Rollout:
         """Paint ``count`` pictures, or the targets (B, C, H, W) in [0, 1], with the global random state."""
         noise = torch.randn(count, NOISE, device=self.device)
-        return paint_freely(policy or self.policy, world, self.hparams["length"], noise, target, greedy)
+        return paint_freely(policy or self.policy, world, self.hparams["length"], noise, target, greedy, temperature)
 
     @torch.no_grad()
     def programs(self, image: Tensor) -> Tensor:
         """Fitted programs (B, T, K) of pictures (B, C, H, W) in [0, 1]."""
         self.stroke_net.eval()
-        return to_actions(self.stroke_net(image), self.table, self.hparams["length"])
+        return to_actions(self.stroke_net(image), self.table, self.hparams["length"], self.hparams["most_strokes"])
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, sampler: str | None = None) -> Tensor:
@@ -198,7 +216,7 @@ class Painter(LightningModule):
     def write_programs(self, folder: Path, count: int, seed: int = 0, sampler: str | None = None) -> Path:
         """The same paintings as programs, drawings and a film in a folder; returns the film."""
         actions = self._sampled(count, seed, sampler).actions.transpose(0, 1)
-        return write_paintings(actions, self.table, self.hparams["channels"], folder)
+        return write_paintings(actions, self.table, self.hparams["channels"], folder, self.engine, self.brush)
 
     def _sampled(self, count: int, seed: int, sampler: str | None) -> Rollout:
         """Paintings of a seed.
@@ -212,7 +230,8 @@ class Painter(LightningModule):
         if sampler is not None and sampler not in policies:
             raise UserError(f"there is no sampler {sampler!r}: take rl or distilled")
         with seeded(seed, self.device):
-            return self.paint(self.world(), count, policy=policies[sampler or "rl"])
+            policy, temperature = policies[sampler or "rl"], self.hparams["temperature"]
+            return self.paint(self.world(), count, policy=policy, temperature=temperature)
 
     # Training.
 
@@ -225,12 +244,17 @@ class Painter(LightningModule):
         """One update of the strokes on ``image`` (B, C, H, W)."""
         fitter, _, _ = self.optimizers()  # type: ignore[attr-defined]
         self.stroke_net.train()
-        strokes = self.stroke_net(batch["image"])
+        progress = batch["progress"]
+        image = warp(batch["image"]) if self.hparams["fit_warps"] else batch["image"]
+        strokes = self.stroke_net(image)
+        if progress >= 1.0 - self.hparams["rounded_share"]:
+            strokes = rounded(strokes, self.table)
         painted = paint_strokes(strokes, self.hparams["image_size"], self.hparams["channels"])
-        loss = losses.pyramid_error(painted, batch["image"])
+        # Once strokes are where the lines are, what counts is what they look like.
+        loss = losses.pyramid_error(painted, image, coarse=min(1.0, (1.0 - progress) / FINE_SHARE))
         # Strokes that a first large step pushes off the canvas never come back.
-        rising = min(1.0, (1.0 + 30.0 * batch["progress"]) / 2.0)
-        _set_rate(fitter, self.hparams["fit_lr"] * rising * (1.0 - batch["progress"]))
+        rising = min(1.0, (1.0 + 30.0 * progress) / 2.0)
+        _set_rate(fitter, self.hparams["fit_lr"] * rising * (1.0 - progress))
         self._step(fitter, loss, None)
         self.log("train/fit_error", loss.detach(), prog_bar=True)
 
@@ -242,18 +266,24 @@ class Painter(LightningModule):
         self._step(policy_optimiser, loss, self.policy)
         self.log("train/program_nll", loss.detach(), prog_bar=True)
 
+    def program_nll(self, rollout: Rollout, policy: Policy | None = None) -> Tensor:
+        """``-log pi`` of whole programs (B,), in nats."""
+        with autocast(self.device, self.hparams["compute"]):
+            decided = (policy or self.policy)(rollout.seen(), actions=rollout.actions)
+        log_prob: Tensor = decided.log_prob
+        return -log_prob.sum(dim=(0, 2))
+
     def imitation(self, rollout: Rollout) -> Tensor:
         """``-log pi`` of whole programs, mean over paintings, in nats."""
-        with autocast(self.device, self.hparams["compute"]):
-            decided = self.policy(rollout.seen(), actions=rollout.actions)
-        log_prob: Tensor = decided.log_prob.float()
-        return -log_prob.sum(dim=(0, 2)).mean()
+        return self.program_nll(rollout).mean()
 
     def _reinforce(self, batch: Batch) -> None:
         """Updates of discriminator and policy on ``rollout``, ``image`` (pictures) and ``fake`` (older paintings)."""
         if batch["first"]:
             self.distilled.load_state_dict(self.policy.state_dict())
             self.rewarded.fill_(True)
+            _, policy_optimiser, _ = self.optimizers()  # type: ignore[attr-defined]
+            policy_optimiser.state.clear()  # Adam's moments of the cross-entropy: the reward's gradients are others
         rollout: Rollout = batch["rollout"]
         if self.hparams["reward"] == "discriminator":
             names = [name for name in ("image", "actions", "fake", "fake_target", "fake_actions") if name in batch]
@@ -262,39 +292,31 @@ class Painter(LightningModule):
                 self._discriminate(dict(zip(names, part, strict=True)))
         with torch.no_grad():
             reward, score = self.rewards(rollout)
-        self._improve(rollout, reward, batch.get("programs"), batch["warming"])
-        drawn = rollout.actions[..., self.table.names.index(FLAG)] > 0
+        if batch["warming"]:
+            self._improve(rollout, reward, value_alone=True)
+        else:
+            falling = 1.0 - batch["progress"] if self.hparams["imitation_falls"] else 1.0
+            self._improve(rollout, reward, batch.get("programs"), falling * self.hparams["imitation_weight"])
         self.log("train/reward", reward.sum(0).mean(), prog_bar=True)
         self.log("train/score", score)
-        self.log("train/strokes", drawn.float().sum(0).mean())
+        self.log("train/strokes", draws(rollout.actions).float().sum(0).mean())
 
     # The discriminator.
-
-    def score(
-        self, image: Tensor, target: Tensor | None, mask: Tensor | None = None, actions: Tensor | None = None
-    ) -> Tensor:
-        """Raw scores (B,) of paintings (B, C, H, W), of pairs with targets or programs, or of halves of both."""
-        if mask is not None and target is not None:
-            image, target = torch.where(mask, image, target), None
-        scores: Tensor = self.discriminator(image, target, actions)
-        return scores
 
     def _discriminate(self, batch: Batch) -> None:
         """One update of the discriminator."""
         _, _, optimiser = self.optimizers()  # type: ignore[attr-defined]
-        real, fake = self._noisy(batch["image"]), self._noisy(batch["fake"])
         target = batch.get("fake_target")
-        mask = _half(fake) if self.hparams["complement"] else None
-        real_score = self.score(real, None if target is None else real, mask, batch.get("actions"))
-        fake_score = self.score(fake, target, mask, batch.get("fake_actions"))
+        mask = half(batch["fake"]) if self.hparams["complement"] else None
+        noise = self.hparams["instance_noise"]
+        real = noisy(shown(batch["image"], None if target is None else batch["image"], mask), noise)
+        fake = noisy(shown(batch["fake"], target, mask), noise)
+        real_score = self.discriminator(real, actions=batch.get("actions"))
+        fake_score = self.discriminator(fake, actions=batch.get("fake_actions"))
         if self.hparams["adversary"] == "spectral":
             loss = losses.logistic_loss(real_score, fake_score)
         else:
             loss = losses.wasserstein_loss(real_score, fake_score)
-            if target is not None:
-                pair = mask is None
-                real = torch.cat([real, real], 1) if pair else real
-                fake = torch.cat([fake, target], 1) if pair else torch.where(mask, fake, target)  # type: ignore[arg-type]
             share = torch.rand(len(real), device=self.device)
             penalty = losses.gradient_penalty(self.discriminator, real, fake, share)
             loss = loss + self.hparams["gradient_penalty"] * penalty
@@ -302,41 +324,27 @@ class Painter(LightningModule):
         self.log("loss/discriminator", loss.detach())
         self.log("train/score_gap", (real_score.mean() - fake_score.mean()).detach())
 
-    def _noisy(self, image: Tensor) -> Tensor:
-        """Pictures as the discriminator sees them."""
-        deviation = float(self.hparams["instance_noise"])
-        return image + deviation * torch.randn_like(image) if deviation > 0 else image
-
     def rewards(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Rewards (T, B), and the mean of the finished paintings' scores.
 
         Scores are divided by their running standard deviation, so that one set of weights suits every discriminator.
         """
-        canvases, target = rollout.canvases, rollout.target
-        length, count = canvases.shape[:2]
-        goal = None if target is None else target.expand(length, *target.shape).flatten(0, 1)
-        if self.hparams["reward"] == "l2":
-            assert goal is not None
-            scores = -(canvases.flatten(0, 1) - goal).square().flatten(1).mean(1)
-        else:
-            mask = _half(rollout.finished).repeat(length, 1, 1, 1) if self.hparams["complement"] else None
-            # The same noise at all times of a painting: a score changes by what is painted alone.
-            seen = canvases + self._noisy(torch.zeros_like(canvases[0]))
-            programs = taken_so_far(rollout.actions).flatten(0, 1) if self.hparams["joint"] else None
-            rows = torch.arange(length * count, device=self.device).split(256)
-            parts = (
-                [None if x is None else x[row] for x in (seen.flatten(0, 1), goal, mask, programs)] for row in rows
-            )
-            scores = torch.cat([self.score(*part) for part in parts])  # type: ignore[arg-type]
-        scores = scores.view(length, count)
+        scores = score_steps(self.discriminator, rollout, self.hparams)
         self._follow_scores(scores[-1])
-        worth = (scores - self.score_mean) / self.score_sd.clamp(min=1e-6)
+        worth = self._in_units(scores)
         reward = losses.credit(worth) if self.hparams["credit"] == "difference" else losses.at_the_end(worth)
-        drawn = rollout.actions[..., self.table.names.index(FLAG)] > 0
-        reward = reward - self.hparams["new_stroke_penalty"] * losses.new_strokes(drawn)
+        reward = reward - self.hparams["new_stroke_penalty"] * losses.new_strokes(draws(rollout.actions))
         blank = rollout.finished.flatten(1).mean(1) >= BLANK
         reward[-1] -= self.hparams["blank_penalty"] * blank
         return reward, scores[-1].mean()
+
+    def worth(self, canvas: Tensor, target: Tensor | None = None) -> Tensor:
+        """What canvases (B, C, H, W) are worth, (B,), in the units of rewards and of the value."""
+        return self._in_units(score_canvases(self.discriminator, canvas, target, self.hparams))
+
+    def _in_units(self, scores: Tensor) -> Tensor:
+        """Raw scores less their running mean, in their running standard deviations."""
+        return (scores - self.score_mean) / self.score_sd.clamp(min=1e-6)
 
     def _follow_scores(self, scores: Tensor) -> None:
         """Move the running mean and standard deviation of finished paintings' scores."""
@@ -346,36 +354,38 @@ class Painter(LightningModule):
 
     # The policy.
 
-    def _improve(self, rollout: Rollout, reward: Tensor, programs: Rollout | None, warming: bool) -> None:
-        """Updates of the policy by the rewards (T, B) of a batch of paintings; in ``warming``, of the value alone."""
+    def _improve(
+        self,
+        rollout: Rollout,
+        reward: Tensor,
+        programs: Rollout | None = None,
+        imitation_weight: float = 0.0,
+        value_alone: bool = False,
+    ) -> None:
+        """Updates of the policy by the rewards (T, B) of a batch of paintings, or of its value alone."""
         _, optimiser, _ = self.optimizers()  # type: ignore[attr-defined]
         _set_rate(optimiser, self.hparams["rl_lr"])
-        ppo = self.hparams["algorithm"] == "ppo"
-        seen = rollout.seen()
-        with torch.no_grad():
-            before = self.policy(seen, actions=rollout.actions)
-        advantage = losses.generalised_advantages(reward, before.value, self.hparams["gamma"], self.hparams["trace"])
-        returns = advantage + before.value
-        advantage = (advantage - advantage.mean()) / advantage.std().clamp(min=1e-6)
-        for epoch in range(self.hparams["policy_epochs"] if ppo else 1):
+        for epoch in range(self.hparams["policy_epochs"]):
+            if epoch == 0 or self.hparams["algorithm"] == "a2c":  # V-trace weighs what this policy would have done
+                advantage, returns = advantages(self.policy, rollout, reward, self.hparams)
             for rows in self._split(reward.shape[1]):
                 part = rollout.rows(rows)
-                decided = self.policy(part.seen(), actions=part.actions)
-                log_prob = decided.log_prob.sum(-1)
-                if ppo:
-                    loss = losses.clipped_policy_loss(log_prob, part.log_prob, advantage[:, rows], self.hparams["clip"])
-                else:
-                    loss = losses.policy_gradient_loss(log_prob, advantage[:, rows])
-                entropy = decided.entropy.sum(-1).mean()
+                decided = self.policy(part.seen(), actions=part.actions, value_alone=value_alone)
                 value_loss = F.mse_loss(decided.value, returns[:, rows])
-                loss = loss - self.hparams["entropy_weight"] * entropy
-                # While discriminator and value have only begun, advantages are of no use.
-                loss = self.hparams["value_weight"] * value_loss + (0.0 if warming else loss)
-                if programs is not None and epoch == 0:
-                    loss = loss + self.hparams["imitation_weight"] * self.imitation(programs.rows(rows))
+                loss = self.hparams["value_weight"] * value_loss
+                if not value_alone:  # advantages are of use only once discriminator and value have learnt
+                    loss = loss + policy_loss(decided, part.log_prob, advantage[:, rows], self.hparams)
+                if programs is not None and epoch == 0 and imitation_weight > 0:
+                    loss = loss + imitation_weight * self.imitation(programs.rows(rows))
                 self._step(optimiser, loss, self.policy)
-        self.log("train/entropy", entropy.detach())
         self.log("loss/value", value_loss.detach())
+        self._log_entropy(decided.entropy.detach())
+
+    def _log_entropy(self, entropy: Tensor) -> None:
+        """Log the mean entropy of actions, and of each component, from (T, B, K)."""
+        self.log("train/entropy", entropy.sum(-1).mean())
+        for name, part in zip(self.table.names, entropy.mean(dim=(0, 1)), strict=True):
+            self.log(f"train/entropy/{name}", part)
 
     def _split(self, count: int) -> Iterator[Tensor]:
         """Rows of the minibatches of whole paintings."""
@@ -412,17 +422,3 @@ class Painter(LightningModule):
 def _set_rate(optimiser: Any, lr: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = lr
-
-
-def _half(image: Tensor) -> Tensor:
-    """A random half of each picture, in squares of four pixels, bool (B, 1, H, W)."""
-    count, _, height, width = image.shape
-    coarse = torch.rand(count, 1, height // 4, width // 4, device=image.device) < 0.5
-    return coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)
-
-
-def taken_so_far(actions: Tensor) -> Tensor:
-    """Programs (T + 1, B, T, K) as they are at each time, from actions (T, B, K); what is yet to come is -1."""
-    length = len(actions)
-    taken = torch.ones(length + 1, length, dtype=torch.bool, device=actions.device).tril(-1)
-    return torch.where(taken[:, None, :, None], actions.transpose(0, 1), -1.0)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from handgen.errors import UserError
 from handgen.painter.brush import bezier_points
-from handgen.painter.world import CHANNELS, Strokes
+from handgen.painter.world import CHANNELS, Strokes, in_channels
 
 LIBRARIES = ("libmypaint-1.5.so.1", "libmypaint-1.5.dylib", "libmypaint.so.0")
 PACKAGES = "libmypaint-1.5-1 mypaint-brushes"
@@ -225,4 +225,4 @@ class MyPaintEngine:
             return torch.ones(0, self.channels, self.size, self.size)
         pixels = np.stack([sheet.pixels() for sheet in self.sheets])
         images = torch.from_numpy(pixels.astype(np.float32)).permute(0, 3, 1, 2) / FULL
-        return images if self.channels == 3 else images.mean(dim=1, keepdim=True)
+        return in_channels(images, self.channels)

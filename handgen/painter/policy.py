@@ -5,19 +5,19 @@ Ganin et al. 2018, arXiv:1804.01118, section 3 and appendix; details after the r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handgen.painter.actions import ActionTable, Component
+from handgen.painter.actions import ActionTable
+from handgen.painter.decoder import EMBEDDING, Decoder, Embedding, Residual, mlp
 
 NOISE = 10
 """Numbers of the noise that makes one painting differ from the next, drawn once for an episode."""
-EMBEDDING = 16
 Size = Literal["paper", "fast"]
 
 
@@ -29,6 +29,7 @@ class Seen:
         canvas: (T, B, C, H, W) in [0, 1].
         previous: (T, B, K), the action before; zeros at the start.
         began: bool (T, B), where an episode begins: memory and previous action do not count.
+        strokes: int64 (T, B), strokes drawn before.
         noise: (T, B, `NOISE`).
         target: (T, B, C, H, W), what is to be painted; None paints whatever it likes.
     """
@@ -36,6 +37,7 @@ class Seen:
     canvas: Tensor
     previous: Tensor
     began: Tensor
+    strokes: Tensor
     noise: Tensor
     target: Tensor | None = None
 
@@ -63,126 +65,18 @@ Memory = tuple[Tensor, Tensor]
 """Hidden and cell state of the LSTM, (B, H) each."""
 
 
-class Residual(nn.Module):
-    """``relu(x + conv1x1(relu(conv3x3(x))))``, as in the released agents."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        return F.relu(x + self.layers(x))
-
-
-def mlp(*sizes: int) -> nn.Sequential:
-    """Linear layers with ReLU after each."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
-class Embedding(nn.Module):
-    """A decision as 16 numbers: a table of choices, places and values by a linear map of where they are."""
-
-    def __init__(self, component: Component) -> None:
-        super().__init__()
-        self.component = component
-        self.spatial = bool(component.grid) or not component.bins
-        self.layer: nn.Module = (
-            nn.Linear(2 if component.grid else 1, EMBEDDING)
-            if self.spatial
-            else nn.Embedding(component.bins, EMBEDDING)
-        )
-
-    def forward(self, choice: Tensor) -> Tensor:
-        """(...,) to (..., 16)."""
-        if not self.spatial:
-            embedded: Tensor = self.layer(choice.long())
-            return embedded
-        value = 2.0 * self.component.decode(choice) - 1.0
-        embedded = self.layer(value if self.component.grid else value[..., None])
-        return embedded
-
-
-class PlaceHead(nn.Module):
-    """Logits of all cells of a grid from a vector: 4x4 maps, residual blocks, transposed convolutions."""
-
-    def __init__(self, width: int, side: int, blocks: int, channels: int = 32) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, 4 * 4 * 16)
-        layers: list[nn.Module] = [nn.Conv2d(16, channels, 3, padding=1), nn.ReLU()]
-        layers += [Residual(channels) for _ in range(blocks)]
-        at = 4
-        while at < side:
-            layers += [nn.ConvTranspose2d(channels, channels, 4, 2, 1), nn.ReLU()]
-            at *= 2
-        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(B, W) to (B, side^2)."""
-        logits: Tensor = self.layers(F.relu(self.linear(z)).unflatten(1, (16, 4, 4))).flatten(1)
-        return logits
-
-
-class Decoder(nn.Module):
-    """Decides the components in turn, each given those before it: ``z <- relu(z + MLP([z, embedding]))``."""
-
-    def __init__(self, table: ActionTable, width: int, blocks: int) -> None:
-        super().__init__()
-        self.table = table
-        self.heads = nn.ModuleList(
-            PlaceHead(width, c.grid, blocks) if c.grid else nn.Linear(width, c.bins) for c in table.components
-        )
-        self.embeddings = nn.ModuleList(Embedding(c) for c in table.components[:-1])
-        self.updates = nn.ModuleList(
-            nn.Sequential(nn.Linear(width + EMBEDDING, width), nn.ReLU(), nn.Linear(width, width))
-            for _ in table.components[:-1]
-        )
-
-    def forward(self, z: Tensor, actions: Tensor | None, greedy: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Decide, or judge what was decided.
-
-        Args:
-            z: (N, W).
-            actions: (N, K) that were taken; None takes new ones.
-            greedy: take the likeliest choices.
-
-        Returns:
-            Actions, their log-probabilities and entropies, (N, K) each, unmasked.
-        """
-        choices, log_probs, entropies = [], [], []
-        for index, head in enumerate(self.heads):
-            log_prob = head(z).log_softmax(dim=-1)
-            if actions is not None:
-                choice = actions[:, index].long()
-            elif greedy:
-                choice = log_prob.argmax(dim=-1)
-            else:
-                choice = torch.multinomial(log_prob.exp(), 1)[:, 0]
-            choices.append(choice.to(z.dtype))
-            log_probs.append(log_prob.gather(1, choice[:, None])[:, 0])
-            entropies.append(-(log_prob.exp() * log_prob).sum(dim=-1))
-            if index < len(self.updates):
-                update = torch.cat([z, self.embeddings[index](choices[-1])], dim=1)
-                z = F.relu(z + self.updates[index](update))
-        return torch.stack(choices, 1), torch.stack(log_probs, 1), torch.stack(entropies, 1)
-
-
 class Policy(nn.Module):
     """Canvas, previous action, noise and memory to an action.
 
     Args:
-        table: what an action is; all its components must have bins.
+        table: what an action is.
         image_size: height and width of canvases.
         channels: of canvases.
         conditional: whether there are targets.
         blind: whether the canvas is not looked at.
         size: ``paper``, or ``fast`` with a quarter of the channels' work and without deep residual towers.
         width: hidden units of memory and decoder.
+        most_strokes: strokes after which only jumps are possible; None knows no limit.
     """
 
     def __init__(
@@ -194,9 +88,11 @@ class Policy(nn.Module):
         blind: bool = False,
         size: Size = "paper",
         width: int = 256,
+        most_strokes: int | None = None,
     ) -> None:
         super().__init__()
         self.table, self.blind, self.conditional, self.width = table, blind, conditional, width
+        self.most_strokes = most_strokes
         maps, blocks, kernel = (32, 8, 5) if size == "paper" else (24, 1, 3)
         images = (0 if blind else channels) + (channels if conditional else 0)
         self.first = nn.Conv2d(images + 2, maps, kernel, 1 if size == "paper" else 2, kernel // 2)
@@ -222,7 +118,13 @@ class Policy(nn.Module):
         return nothing, nothing
 
     def forward(
-        self, seen: Seen, memory: Memory | None = None, actions: Tensor | None = None, greedy: bool = False
+        self,
+        seen: Seen,
+        memory: Memory | None = None,
+        actions: Tensor | None = None,
+        greedy: bool = False,
+        temperature: float = 1.0,
+        value_alone: bool = False,
     ) -> Decided:
         """Decide, or judge what was decided ("teacher forcing").
 
@@ -231,6 +133,8 @@ class Policy(nn.Module):
             memory: of the call before; None is blank.
             actions: (T, B, K) that were taken; None takes new ones, for T = 1.
             greedy: take the likeliest choices instead of drawing them.
+            temperature: by which the logits of places are divided; of a continuous one, the factor of its SD.
+            value_alone: whether the gradient of the value stops at its own layers.
         """
         length, count = seen.began.shape
         features = self._look(seen).unflatten(0, (length, count))
@@ -242,10 +146,11 @@ class Policy(nn.Module):
             remembered.append(hidden)
         z = torch.cat(remembered)
         taken = None if actions is None else actions.flatten(0, 1)
-        choices, log_prob, entropy = self.decoder(z, taken, greedy)
+        may_draw = (seen.strokes < (math.inf if self.most_strokes is None else self.most_strokes)).flatten()
+        choices, log_prob, entropy = self.decoder(z, taken, greedy, may_draw, temperature)
         used = self.table.used(choices)
         shape = (length, count, len(self.table))
-        value = self.value(z.detach() if self.value_apart else z).view(length, count)
+        value = self.value(z.detach() if self.value_apart or value_alone else z).view(length, count)
         return Decided(
             choices.view(shape), (log_prob * used).view(shape), (entropy * used).view(shape), value, (hidden, cell)
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from handgen.painter.actions import FLAG, ActionTable
+from handgen.painter.actions import FLAG, ActionTable, draws
 from handgen.painter.policy import NOISE, Policy, Seen
 from handgen.painter.worlds import World
 
@@ -46,8 +46,9 @@ class Rollout:
         began = torch.zeros(length, count, dtype=torch.bool, device=self.actions.device)
         began[0] = True
         previous = torch.cat([torch.zeros_like(self.actions[:1]), self.actions[:-1]])
+        strokes = draws(previous).long().cumsum(0)
         target = None if self.target is None else self.target.expand(length, *self.target.shape)
-        return Seen(self.canvases[:-1], previous, began, self.noise.expand(length, -1, -1), target)
+        return Seen(self.canvases[:-1], previous, began, strokes, self.noise.expand(length, -1, -1), target)
 
 
 @torch.no_grad()
@@ -58,6 +59,7 @@ def paint_freely(
     noise: Tensor,
     target: Tensor | None = None,
     greedy: bool = False,
+    temperature: float = 1.0,
 ) -> Rollout:
     """Let a policy paint.
 
@@ -68,17 +70,19 @@ def paint_freely(
         noise: (B, `NOISE`), one for each painting.
         target: (B, C, H, W) to paint, for a conditional policy.
         greedy: take the likeliest choices.
+        temperature: of places.
     """
     count = len(noise)
     canvases = [world.reset(count)]
     began = torch.ones(1, count, dtype=torch.bool, device=noise.device)
     previous = torch.zeros(1, count, len(world.table), device=noise.device)
     memory, actions, log_probs = None, [], []
+    strokes = torch.zeros(1, count, dtype=torch.int64, device=noise.device)
     wanted = None if target is None else target[None]
     for step in range(length):
-        seen = Seen(canvases[-1][None], previous, began & (step == 0), noise[None], wanted)
-        decided = policy(seen, memory, greedy=greedy)
-        memory, previous = decided.memory, decided.actions
+        seen = Seen(canvases[-1][None], previous, began & (step == 0), strokes, noise[None], wanted)
+        decided = policy(seen, memory, greedy=greedy, temperature=temperature)
+        memory, previous, strokes = decided.memory, decided.actions, strokes + draws(decided.actions)
         actions.append(decided.actions[0])
         log_probs.append(decided.log_prob[0].sum(-1))
         canvases.append(world.step(decided.actions[0]))
@@ -104,13 +108,20 @@ def paint_program(world: World, actions: Tensor, noise: Tensor | None = None, ta
 
 
 def random_programs(
-    table: ActionTable, count: int, length: int, generator: torch.Generator | None = None, draw_share: float = 0.6
+    table: ActionTable,
+    count: int,
+    length: int,
+    generator: torch.Generator | None = None,
+    draw_share: float = 0.6,
+    most_strokes: int | None = None,
 ) -> Tensor:
-    """Programs (B, T, K) that nobody meant: every choice is even, but for how often is drawn."""
+    """Programs (B, T, K) that nobody meant: every choice is even, but for how often is drawn, and how often at most."""
     columns = []
     for component in table.components:
         if component.name == FLAG:
-            columns.append((torch.rand(count, length, generator=generator) < draw_share).float())
+            drawn = torch.rand(count, length, generator=generator) < draw_share
+            few = drawn.cumsum(1) <= (length if most_strokes is None else most_strokes)
+            columns.append((drawn & few).float())
         elif component.bins:
             columns.append(torch.randint(component.bins, (count, length), generator=generator).float())
         else:
@@ -119,6 +130,6 @@ def random_programs(
     return torch.stack(columns, dim=-1)
 
 
-def strokes_drawn(actions: Tensor, table: ActionTable) -> Tensor:
+def strokes_drawn(actions: Tensor) -> Tensor:
     """Number of strokes that each program draws, (...) from actions (..., T, K)."""
-    return (actions[..., table.names.index(FLAG)] > 0).sum(-1)
+    return draws(actions).sum(-1)

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handgen.errors import UserError
+from handgen.errors import UserError, check_ranges
 from handgen.opengl import choose_backend
 from handgen.painter.actions import FLAG, SHAPES, ActionTable, action_table
 
 MOST_OBJECTS = 5
+LARGEST_SIZE = 512
+"""Pixels: side of the picture that the model has room for."""
 FLOOR_M = 1.0
 """Half the width of the floor that places are on, metres."""
 
@@ -52,16 +54,26 @@ class SceneWorld:
         table: what an action is: ``draw`` (0 adds nothing), ``shape``, ``end``, ``size`` and colours.
         size: height and width of a picture in pixels.
         supersampling: each pixel is the mean of so many squared.
+        device: where pictures come back; actions may be on any.
 
     Raises:
-        UserError: if MuJoCo is not there or nothing can render.
+        UserError: if MuJoCo is not there, nothing can render, or pictures are to be larger than `LARGEST_SIZE`.
     """
 
     channels = 3
     model_text = MODEL
     without_sky = True
 
-    def __init__(self, table: ActionTable | None = None, size: int = 64, supersampling: int = 1) -> None:
+    def __init__(
+        self,
+        table: ActionTable | None = None,
+        size: int = 64,
+        supersampling: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        drawn = size * supersampling
+        check_ranges(size=(drawn, 1 <= drawn <= LARGEST_SIZE, f"lie in [1, {LARGEST_SIZE}] pixels as MuJoCo draws it"))
+        self.device = device
         choose_backend()
         try:
             import mujoco
@@ -82,7 +94,7 @@ class SceneWorld:
     def reset(self, count: int) -> Tensor:
         """Begin N scenes; the empty floors (N, 3, H, W) in [0, 1]."""
         self.objects: list[list[dict[str, Any]]] = [[] for _ in range(count)]
-        empty = self._picture([]) if count else torch.ones(3, self.size, self.size)
+        empty = self._picture([]) if count else torch.ones(3, self.size, self.size, device=self.device)
         self.canvas = empty.expand(count, -1, -1, -1).clone()
         return self.canvas
 
@@ -127,7 +139,7 @@ class SceneWorld:
         pixels = torch.from_numpy(self.renderer.render().copy()).permute(2, 0, 1).float() / 255.0
         if self.supersampling > 1:
             pixels = torch.nn.functional.avg_pool2d(pixels, self.supersampling)
-        return pixels
+        return pixels.to(self.device)
 
     def _show(self, geom: int, one: dict[str, Any]) -> None:
         """Put one object on the floor."""

@@ -1,4 +1,6 @@
-"""Monte-Carlo tree search over strokes: a policy proposes, a value and a score judge, an evaluation-time option.
+"""Monte-Carlo tree search over strokes: a policy proposes, its value and a score judge.
+
+`handgen.callbacks.painting_evaluation` paints so where ``searched_paintings`` asks for it.
 
 Nodes are canvases. Actions are not all tried: each node has a few that the policy has drawn (sampled MuZero, Hubert et
 al. 2021, arXiv:2104.06303), chosen among by the rule of AlphaZero (Silver et al. 2018).
@@ -13,8 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from handgen.painter.actions import draws
 from handgen.painter.policy import Memory, Policy, Seen
-from handgen.painter.world import PaintWorld
 from handgen.painter.worlds import World
 
 EXPLORATION = 1.25
@@ -31,6 +33,7 @@ class Node:
         previous: (K,), the action that led here.
         memory: of the policy, after seeing what led here.
         worth: of the canvas.
+        strokes: drawn so far.
         actions: (A, K) drawn by the policy; empty before the node is opened, and where the painting is finished.
         children: by number of action.
         visits: of each action.
@@ -41,6 +44,7 @@ class Node:
     previous: Tensor
     memory: Memory | None
     worth: float
+    strokes: int = 0
     actions: Tensor = field(default_factory=lambda: torch.empty(0))
     children: dict[int, Node] = field(default_factory=dict)
     visits: list[int] = field(default_factory=list)
@@ -57,6 +61,7 @@ def search(
     target: Tensor | None = None,
     simulations: int = 32,
     proposals: int = 8,
+    on_the_way: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Paint one picture, looking ahead before each action.
 
@@ -65,33 +70,38 @@ def search(
         world: is painted in; a canvas of its own is copied for each node (of PaintWorld on tensors, or scenes).
         length: T.
         noise: (1, `NOISE`).
-        score: what a finished canvas is worth.
+        score: what canvases are worth, in the units of the policy's value.
         target: (1, C, H, W) to paint, for a conditional policy.
         simulations: canvases opened before each action.
         proposals: A, actions drawn for each canvas.
+        on_the_way: whether the value is of what is yet to be gained on a canvas; else it is of the finished one, and
+            what canvases are worth on the way says nothing (``credit=end``).
 
     Returns:
         The program (T, K) and the finished canvas (C, H, W).
     """
     world.reset(1)
-    root = Node(world, torch.zeros(len(world.table)), None, float(score(_canvas(world))))
+    root = Node(world, noise.new_zeros(len(world.table)), None, float(score(world.canvas)))
     actions = []
     for step in range(length):
         for _ in range(simulations):
-            _simulate(policy, root, length - step, noise, score, target, proposals, step == 0)
+            _simulate(policy, root, length - step, noise, score, target, proposals, step == 0, on_the_way)
         best = max(range(len(root.visits)), key=lambda index: (root.visits[index], root.gains[index]))
         actions.append(root.actions[best])
         root = root.children[best] if best in root.children else _open(root, best, score)
-    return torch.stack(actions), _canvas(root.world)[0]
-
-
-def _canvas(world: World) -> Tensor:
-    """The canvas (1, C, H, W) of a world of one painting."""
-    return world.engine.canvas if isinstance(world, PaintWorld) else world.canvas
+    return torch.stack(actions), root.world.canvas[0]
 
 
 def _simulate(
-    policy: Policy, root: Node, left: int, noise: Tensor, score: Score, target: Tensor | None, count: int, first: bool
+    policy: Policy,
+    root: Node,
+    left: int,
+    noise: Tensor,
+    score: Score,
+    target: Tensor | None,
+    count: int,
+    first: bool,
+    on_the_way: bool,
 ) -> None:
     """Go down to a canvas that is new, value it, and tell those above."""
     node, path = root, []
@@ -103,7 +113,7 @@ def _simulate(
             node = node.children[chosen] = _open(node, chosen, score)
             break
         node = node.children[chosen]
-    value = node.worth
+    value = node.worth if on_the_way or left == 0 else 0.0
     if left > 0:
         value += _propose(policy, node, noise, target, count, first and node is root)
     for above, chosen in path:
@@ -130,15 +140,16 @@ def _open(node: Node, chosen: int, score: Score) -> Node:
     world = node.world.copy()
     action = node.actions[chosen]
     canvas = world.step(action[None])
-    return Node(world, action, node.memory, float(score(canvas)))
+    return Node(world, action, node.memory, float(score(canvas)), node.strokes + int(draws(action)))
 
 
 def _propose(policy: Policy, node: Node, noise: Tensor, target: Tensor | None, count: int, first: bool) -> float:
     """Draw a node's actions; what the policy thinks will be gained after it."""
     seen = Seen(
-        _canvas(node.world).expand(1, count, -1, -1, -1),
+        node.world.canvas.expand(1, count, -1, -1, -1),
         node.previous.expand(1, count, -1),
-        torch.full((1, count), first),
+        torch.full((1, count), first, device=noise.device),
+        torch.full((1, count), node.strokes, device=noise.device),
         noise.expand(1, count, -1),
         None if target is None else target.expand(1, count, -1, -1, -1),
     )

@@ -14,6 +14,16 @@ from handgen.painter.actions import FLAG, ActionTable
 from handgen.painter.brush import TILE, coverage, paint
 
 CHANNELS = (1, 3)
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey (ITU-R BT.601)."""
+
+
+def in_channels(colour: Tensor, channels: int) -> Tensor:
+    """Colours (N, 3, ...) as they are for 3 channels, as their luminance (N, 1, ...) for 1."""
+    if channels == 3:
+        return colour
+    grey: Tensor = torch.tensordot(colour, torch.tensor(LUMINANCE, device=colour.device), dims=([1], [0]))
+    return grey[:, None]
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class TorchEngine:
         """Draw one stroke on each canvas where ``drawn``."""
         radius = 0.5 * strokes.size[:, None] * strokes.pressure
         covered = coverage(strokes.places, radius, self.size)
-        colour = strokes.colour[:, : self.channels]
+        colour = in_channels(strokes.colour, self.channels)
         self._canvas = paint(self._canvas, covered, colour, strokes.drawn.float())
 
     @property
@@ -104,25 +114,33 @@ class PaintWorld:
     direction in which the one before arrived, and the first after a jump is straight. What only jumps decide (size,
     colours) is kept until the next.
 
+    Actions may be on any device; canvases come back on one, wherever the engine draws.
+
     Args:
         table: what an action is.
         engine: what draws.
+        device: where canvases come back; None leaves them where the engine has them.
+
+    Raises:
+        UserError: for a table of scenes, which no brush can draw.
     """
 
-    def __init__(self, table: ActionTable, engine: Engine) -> None:
-        self.table, self.engine = table, engine
+    def __init__(self, table: ActionTable, engine: Engine, device: torch.device | str | None = None) -> None:
+        if "shape" in table.names:
+            raise UserError(f"the table {table.name!r} is of solid objects: no brush draws them, SceneWorld does")
+        self.table, self.engine, self.device = table, engine, device
         self.reset(0)
 
     def reset(self, count: int) -> Tensor:
         """Begin N paintings; the blank canvases (N, C, H, W)."""
         self.engine.blank(count)
-        canvas = self.engine.canvas
-        self.pen = torch.full((count, 2), 0.5, device=canvas.device)
-        self.pressure = torch.full((count,), float("nan"), device=canvas.device)  # none after a jump
-        self.heading = torch.zeros(count, 2, device=canvas.device)  # none after a jump
-        first = self.table.decode(torch.zeros(count, len(self.table), device=canvas.device))
+        here = self.engine.canvas.device
+        self.pen = torch.full((count, 2), 0.5, device=here)
+        self.pressure = torch.full((count,), float("nan"), device=here)  # none after a jump
+        self.heading = torch.zeros(count, 2, device=here)  # none after a jump
+        first = self.table.decode(torch.zeros(count, len(self.table), device=here))
         self.kept = {c.name: first[c.name] for c in self.table.components if c.needed == "jumping"}
-        return canvas
+        return self.canvas
 
     def step(self, actions: Tensor) -> Tensor:
         """Act once on each canvas.
@@ -133,8 +151,14 @@ class PaintWorld:
         Returns:
             Canvases (N, C, H, W).
         """
-        self.engine.draw(self.strokes(actions))
-        return self.engine.canvas
+        self.engine.draw(self.strokes(actions.to(self.pen.device)))
+        return self.canvas
+
+    @property
+    def canvas(self) -> Tensor:
+        """The canvases as they are, float (N, C, H, W) in [0, 1]."""
+        canvas = self.engine.canvas
+        return canvas.to(self.device or canvas.device)
 
     def copy(self) -> PaintWorld:
         """The same paintings, to be gone on with apart from these.

@@ -28,16 +28,16 @@ def make_world(
         channels: 1 (grey) or 3; scenes have 3.
         engine: ``torch`` or ``mypaint``.
         brush: of MyPaint.
-        device: where canvases are.
+        device: where canvases come back; MuJoCo and MyPaint draw on the CPU.
 
     Raises:
         UserError: for an unknown engine or brush, one that is not installed, or grey scenes.
     """
     if "shape" not in table.names:
-        return PaintWorld(table, paint_engine(engine, size, channels, brush, device))
+        return PaintWorld(table, paint_engine(engine, size, channels, brush, device), device)
     if channels != SceneWorld.channels:
         raise UserError("scenes are in colour: set channels to 3")
-    return SceneWorld(table, size)
+    return SceneWorld(table, size, device=device)
 
 
 def paint_engine(

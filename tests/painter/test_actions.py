@@ -5,14 +5,14 @@ import torch
 
 from handgen.errors import UserError
 from handgen.painter.actions import TABLES, Component, action_table, combinations
+from handgen.painter.rollout import random_programs
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_choices_and_their_values_are_the_same(name: str) -> None:
     table = action_table(name)
     generator = torch.Generator().manual_seed(0)
-    choices = [torch.randint(c.bins, (50, 3), generator=generator) for c in table.components]
-    actions = torch.stack(choices, dim=-1).float()
+    actions = random_programs(table, 50, 3, generator)
     assert torch.equal(table.encode(table.decode(actions)), actions)
 
 

@@ -9,7 +9,7 @@ from handgen.errors import UserError
 from handgen.painter import losses
 from handgen.painter.actions import action_table
 from handgen.painter.discriminator import Discriminator
-from handgen.painter.module import taken_so_far
+from handgen.painter.scoring import taken_so_far
 
 
 def column(*numbers: float) -> torch.Tensor:
@@ -45,6 +45,23 @@ def test_vtrace_with_equal_policies_is_the_return_and_ratios_are_clipped() -> No
     # Ratios 1/2 and 4, the second clipped to 1: errors 1/2 * 2 and -1; passed back by 1/2 * 0.5.
     off, _ = losses.vtrace(column(math.log(0.5), math.log(4.0)), reward, value, 0.5)
     assert off.flatten().tolist() == pytest.approx([0.5 + 1.0 - 0.25, 2.0])
+
+
+def test_vtrace_with_equal_policies_and_lambda_passes_less_back() -> None:
+    target, _ = losses.vtrace(torch.zeros(2, 1), column(1.0, 2.0), column(0.5, 3.0), 0.5, trace=0.5)
+    assert target.flatten().tolist() == [0.5 + 1.75, 2.0]
+
+
+def test_what_paintings_of_one_target_share_is_no_advantage() -> None:
+    advantage = torch.tensor([[1.0, 3.0, 10.0, 14.0], [0.0, 0.0, 1.0, 1.0]])
+    assert losses.less_group_mean(advantage, 2).tolist() == [[-1.0, 1.0, -2.0, 2.0], [0.0, 0.0, 0.0, 0.0]]
+
+
+def test_without_its_smaller_pictures_the_pyramid_is_the_squared_error() -> None:
+    painted, image = torch.rand(2, 1, 16, 16), torch.rand(2, 1, 16, 16)
+    plain = (painted - image).square().mean()
+    torch.testing.assert_close(losses.pyramid_error(painted, image, coarse=0.0), plain)
+    assert losses.pyramid_error(painted, image) > plain
 
 
 def test_the_clipped_loss_by_hand() -> None:

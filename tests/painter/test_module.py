@@ -12,8 +12,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from handgen.callbacks.torch_random_state import TorchRandomState
 from handgen.datamodules.paintings import Paintings
 from handgen.errors import UserError
+from handgen.painter import losses
 from handgen.painter.module import Painter
 from handgen.painter.rollout import Rollout, paint_program, random_programs
+from handgen.painter.world import PaintWorld
 
 TINY: dict[str, Any] = {"image_size": 16, "length": 3, "strokes": 2, "width": 16, "discriminator_width": 4}
 DATA: dict[str, Any] = {
@@ -59,7 +61,10 @@ def changed(module: Painter, before: dict[str, torch.Tensor]) -> set[str]:
         ("rl", {"conditional": True, "complement": True, "imitation_weight": 0.1},
          {"policy", "discriminator", "distilled"}),
         ("rl", {"conditional": True, "blind": True, "adversary": "spectral"}, {"policy", "discriminator", "distilled"}),
-        ("rl", {"joint": True, "adversary": "spectral"}, {"policy", "discriminator", "distilled"}),
+        ("rl", {"joint": True, "adversary": "spectral"}, {"stroke_net", "policy", "discriminator", "distilled"}),
+        ("rl", {"table": "free_grey"}, {"policy", "discriminator", "distilled"}),
+        ("rl", {"conditional": True, "reward": "l2", "paintings_of_a_target": 2, "most_strokes": 1},
+         {"policy", "distilled"}),
     ],
 )  # fmt: skip
 def test_each_stage_moves_its_networks_alone(
@@ -68,17 +73,20 @@ def test_each_stage_moves_its_networks_alone(
     updates = {"fit": (2, 0), "distill": (0, 2), "rl": (0, 0)}[stage]
     module = painter(**settings)
     before = copy.deepcopy(module.state_dict())
-    source = Paintings(**{**DATA, "fit_updates": updates[0], "distill_updates": updates[1], "warming_updates": 0})
+    stages = {"fit_updates": updates[0], "distill_updates": updates[1], "warming_updates": 0, "distill_on": "random"}
+    source = Paintings(**{**DATA, **stages, "fit_updates": 1 if settings.get("joint") else updates[0]})
     trainer(tmp_path, 1).fit(module, source)
     assert changed(module, before) == expected
 
 
-def test_while_the_discriminator_warms_up_the_policy_stays_but_for_its_value(tmp_path: Path) -> None:
-    module = painter()
+@pytest.mark.parametrize("settings", [{}, {"policy_size": "paper"}, {"imitation_weight": 1.0}])
+def test_while_the_discriminator_warms_up_the_policy_stays_but_for_its_value(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    module = painter(**settings)
     before = copy.deepcopy(module.state_dict())
-    trainer(tmp_path, 1).fit(
-        module, Paintings(**{**DATA, "fit_updates": 0, "distill_updates": 0, "warming_updates": 9})
-    )
+    stages = {"fit_updates": 0, "distill_updates": 0, "distill_on": "random", "warming_updates": 9}
+    trainer(tmp_path, 1).fit(module, Paintings(**{**DATA, **stages}))
     moved = {
         name for name, value in module.policy.state_dict().items() if not torch.equal(value, before[f"policy.{name}"])
     }
@@ -89,6 +97,110 @@ def rollout(module: Painter, drawn: list[bool]) -> Rollout:
     actions = random_programs(module.table, 2, len(drawn), torch.Generator().manual_seed(0))
     actions[..., 0] = torch.tensor(drawn).float()
     return paint_program(module.world(), actions)
+
+
+def test_the_reward_starts_with_moments_of_its_own(tmp_path: Path) -> None:
+    module = painter(policy_epochs=1, minibatches=1)
+    stages = {"fit_updates": 0, "distill_on": "random", "warming_updates": 0, "epoch_updates": 3}
+    watched = trainer(tmp_path, 1)
+    watched.fit(module, Paintings(**{**DATA, **stages}))
+    # Two updates of `distill`, then one of `rl`.
+    assert {int(state["step"]) for state in watched.optimizers[1].state.values()} == {1}
+
+
+def test_vtrace_weighs_what_the_policy_would_do_now(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ratios: list[torch.Tensor] = []
+    plain = losses.vtrace
+
+    def watched(log_ratio: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        ratios.append(log_ratio)
+        return plain(log_ratio, *rest)
+
+    monkeypatch.setattr(losses, "vtrace", watched)
+    stages = {"fit_updates": 0, "distill_updates": 0, "warming_updates": 0, "epoch_updates": 1}
+    module = painter(algorithm="a2c", policy_epochs=2, rl_lr=1e-2)
+    trainer(tmp_path, 1).fit(module, Paintings(**{**DATA, **stages}))
+    first, second = ratios
+    torch.testing.assert_close(first, torch.zeros_like(first), atol=1e-4, rtol=0.0)
+    assert second.abs().max() > 1e-3  # the policy has moved since it painted
+
+
+@pytest.mark.parametrize("spectral", [True, False])
+def test_scoring_leaves_the_discriminator_as_it_was(spectral: bool) -> None:
+    module = painter(adversary="spectral" if spectral else "wgan_gp").train()
+    before = copy.deepcopy(module.discriminator.state_dict())
+    made = rollout(module, [True, True, True])
+    module.rewards(made)
+    module.worth(made.finished)
+    for name, value in module.discriminator.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert module.discriminator.training
+
+
+def test_what_a_canvas_is_worth_is_in_the_units_of_rewards() -> None:
+    for settings in ({}, {"conditional": True}, {"conditional": True, "complement": True}):
+        module = painter(blank_penalty=0.0, **settings)
+        made = rollout(module, [True, True, True])
+        target = torch.rand_like(made.finished) if settings else None
+        made = Rollout(made.canvases, made.actions, made.log_prob, made.noise, target)
+        rewards, _ = module.rewards(made)
+        if "complement" not in settings:  # in training a random half is shown, here the whole
+            gained = module.worth(made.finished, target) - module.worth(made.canvases[0], target)
+            torch.testing.assert_close(rewards.sum(0), gained, atol=1e-4, rtol=1e-4)
+        assert module.worth(made.finished, target).shape == (2,)
+
+
+def test_noise_is_another_on_each_picture_of_a_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of paintings that equal their targets, the two channels are equal but for the noise."""
+    module = painter(conditional=True, instance_noise=0.5)
+    made = rollout(module, [False, False, False])
+    made = Rollout(made.canvases, made.actions, made.log_prob, made.noise, made.finished)
+    shown: list[torch.Tensor] = []
+
+    def looked(image: torch.Tensor, target: Any = None, actions: Any = None) -> torch.Tensor:
+        shown.append(image)
+        return image.flatten(1).mean(1)
+
+    monkeypatch.setattr(module.discriminator, "forward", looked)
+    module.rewards(made)
+    steps = shown[0].unflatten(0, (4, 2))
+    torch.testing.assert_close(steps[0], steps[3])  # the same noise at all times
+    difference = steps[0, :, 0] - steps[0, :, 1]
+    assert difference.std().item() == pytest.approx(0.5 * 2**0.5, rel=0.15)
+
+
+def test_imitation_falls_over_the_rewarded_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights: list[float] = []
+    improve = Painter._improve
+
+    def watched(self: Painter, rollout: Rollout, reward: torch.Tensor, programs: Any, weight: float) -> None:
+        weights.append(weight)
+        improve(self, rollout, reward, programs, weight)
+
+    monkeypatch.setattr(Painter, "_improve", watched)
+    stages = {"fit_updates": 0, "distill_updates": 0, "distill_on": "random", "warming_updates": 0}
+    module = painter(imitation_weight=0.4, imitation_falls=True)
+    trainer(tmp_path, 2).fit(module, Paintings(**{**DATA, **stages}))
+    assert weights == pytest.approx([0.4, 0.3, 0.2, 0.1])
+
+
+def test_a_painter_draws_no_more_strokes_than_it_may() -> None:
+    module = painter(length=6, most_strokes=2)
+    made = module.paint(module.world(), 20)
+    assert (made.actions[..., 0].sum(0) <= 2).all() and (made.actions[..., 0].sum(0) == 2).any()
+    decided = module.policy(made.seen(), actions=made.actions)
+    torch.testing.assert_close(decided.log_prob.sum(-1), made.log_prob, atol=1e-4, rtol=1e-4)
+
+
+def test_samples_are_painted_on_the_engine_of_training() -> None:
+    module, source = painter(), Paintings(**DATA, engine="mypaint", brush="pencil")
+    source.setup("fit")  # as `handgen sample` does, without a trainer
+    module.prepare_sampling(source)
+    try:
+        world = module.world()
+    except UserError as error:
+        pytest.skip(str(error))
+    assert isinstance(world, PaintWorld) and type(world.engine).__name__ == "MyPaintEngine"
 
 
 @pytest.mark.parametrize("credit", ["difference", "end"])

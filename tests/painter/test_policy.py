@@ -5,21 +5,23 @@ import dataclasses
 import pytest
 import torch
 
-from handgen.painter.actions import action_table
+from handgen.errors import UserError
+from handgen.painter.actions import Component, action_table
+from handgen.painter.decoder import decide_value
 from handgen.painter.policy import NOISE, Decided, Policy, Seen, Size
+from handgen.painter.rollout import random_programs
 
 LENGTH, COUNT = 3, 4
 
 
 def seen(length: int = LENGTH, channels: int = 1, target: bool = False, table: str = "fast_grey") -> Seen:
     generator = torch.Generator().manual_seed(0)
-    components = action_table(table).components
-    previous = [torch.randint(c.bins, (length, COUNT), generator=generator).float() for c in components]
+    previous = random_programs(action_table(table), length, COUNT, generator)
     began = torch.zeros(length, COUNT, dtype=torch.bool)
     began[0] = True
     images = torch.rand(2, length, COUNT, channels, 32, 32, generator=generator)
     noise = torch.randn(1, COUNT, NOISE, generator=generator).expand(length, -1, -1)
-    return Seen(images[0], torch.stack(previous, -1), began, noise, images[1] if target else None)
+    return Seen(images[0], previous, began, torch.zeros(length, COUNT), noise, images[1] if target else None)
 
 
 def policy(table: str = "fast_grey", size: Size = "fast", **settings: bool) -> Policy:
@@ -34,7 +36,7 @@ def at(step: int, whole: Seen) -> Seen:
     return Seen(**{name: part if part is None else part[step : step + 1] for name, part in parts.items()})
 
 
-@pytest.mark.parametrize(("table", "size"), [("fast_grey", "fast"), ("paper_grey", "paper")])
+@pytest.mark.parametrize(("table", "size"), [("fast_grey", "fast"), ("paper_grey", "paper"), ("free_grey", "fast")])
 def test_what_is_judged_is_what_was_decided(table: str, size: Size) -> None:
     module, whole, memory = policy(table, size), seen(table=table), None
     steps: list[Decided] = []
@@ -87,6 +89,59 @@ def test_a_blind_painter_does_not_see_the_canvas_and_others_do() -> None:
     assert torch.equal(blind(one, actions=action).value, blind(other, actions=action).value)
     assert not torch.equal(sighted(one, actions=action).value, sighted(other, actions=action).value)
     assert not torch.equal(blind(one, actions=action).value, blind(aimed, actions=action).value)
+
+
+def test_who_may_not_draw_jumps() -> None:
+    module, one = policy(), at(0, seen())
+    module.most_strokes = 2
+    done = dataclasses.replace(one, strokes=torch.tensor([[0, 1, 2, 3]]))
+    draws = torch.stack([module(done).actions[0, :, 0] for _ in range(40)]).bool().any(0)
+    assert draws.tolist() == [True, True, False, False]
+    decided = module(done, actions=torch.zeros(1, COUNT, 6))
+    assert (decided.log_prob[0, :2, 0] < 0).all() and (decided.log_prob[0, 2:, 0] == 0).all()
+    assert (decided.entropy[0, :2, 0] > 0).all() and (decided.entropy[0, 2:, 0] == 0).all()
+    decided.entropy.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_temperature_is_of_places_alone() -> None:
+    module, one = policy(), at(0, seen())
+    action = torch.ones(1, COUNT, 6)
+    warm, cool = module(one, actions=action), module(one, actions=action, temperature=0.5)
+    same = [name in ("draw", "size") for name in module.table.names]
+    assert torch.equal((warm.entropy == cool.entropy).all(1)[0], torch.tensor(same))
+    assert (cool.entropy <= warm.entropy).all()
+
+
+def test_the_density_of_a_continuous_choice_integrates_to_one_with_its_entropy() -> None:
+    component, told = Component("size", low=0.2, high=0.7), torch.tensor([[0.4, -0.3]])
+    values = torch.linspace(0.2, 0.7, 20001)[1:-1]
+    _, log_prob, entropy = decide_value(component, told.expand(len(values), -1), values, False, 1.0)
+    step = 0.5 / 20000
+    assert (log_prob.exp().sum() * step).item() == pytest.approx(1.0, abs=1e-3)
+    assert entropy[0].item() == pytest.approx(-(log_prob.exp() * log_prob).sum().item() * step, abs=1e-3)
+    torch.manual_seed(0)
+    drawn, of_drawn, _ = decide_value(component, told.expand(20000, -1), None, False, 1.0)
+    assert drawn.min() >= 0.2 and drawn.max() <= 0.7
+    assert drawn.mean().item() == pytest.approx((log_prob.exp() * values).sum().item() * step, abs=2e-3)
+    torch.testing.assert_close(of_drawn, decide_value(component, told.expand(20000, -1), drawn, False, 1.0)[1])
+
+
+def test_cells_keep_their_numbers_in_bfloat16() -> None:
+    module, whole = policy("paper_grey", "paper"), seen(table="paper_grey")
+    actions = torch.full((LENGTH, COUNT, 5), 1.0)
+    actions[..., 1], actions[..., 2] = 1001.0, 999.0  # bfloat16 has 1000 for both
+    with torch.autocast("cpu", torch.bfloat16):
+        decided = module(whole, actions=actions)
+    assert torch.equal(decided.actions, actions) and decided.log_prob.dtype == torch.float32
+
+
+def test_weights_that_have_diverged_are_named() -> None:
+    module = policy()
+    with torch.no_grad():
+        module.decoder.heads[1].weight.fill_(float("nan"))
+    with pytest.raises(UserError, match="'end_x' are no numbers"):
+        module(at(0, seen()))
 
 
 def test_gradients_reach_every_weight() -> None:

@@ -10,13 +10,14 @@ from handgen.errors import UserError
 from handgen.painter.actions import TABLES, action_table
 from handgen.painter.brush import coverage
 from handgen.painter.programs import Program, load_program, replay, save_program, to_svg
+from handgen.painter.rollout import random_programs
 from handgen.painter.world import PaintWorld, TorchEngine
 
 
 def random_program(table: str, steps: int = 8, channels: int = 3) -> Program:
     generator = torch.Generator().manual_seed(3)
-    choices = [torch.randint(c.bins, (steps,), generator=generator) for c in action_table(table).components]
-    return Program(table, torch.stack(choices, dim=-1).float(), channels)
+    actions = random_programs(action_table(table), 1, steps, generator)[0]
+    return Program(table, actions, channels)
 
 
 def paper(draw: int, end: tuple[int, int], control: tuple[int, int], size: int, pressure: int) -> list[float]:

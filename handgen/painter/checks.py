@@ -1,0 +1,71 @@
+"""Settings of a painter and of its experience that are out of range, or contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from handgen.errors import UserError, check_ranges
+from handgen.painter.actions import action_table
+from handgen.painter.scenes import MOST_OBJECTS
+from handgen.painter.world import CHANNELS
+
+Settings = Mapping[str, Any]
+
+
+def check_painter(h: Settings) -> None:
+    """Refuse settings of `handgen.painter.module.Painter`.
+
+    Raises:
+        UserError: naming the first that is not right.
+    """
+    check_ranges(
+        length=(h["length"], h["length"] >= 1, "be at least 1"),
+        strokes=(h["strokes"], h["strokes"] >= 1, "be at least 1"),
+        channels=(h["channels"], h["channels"] in CHANNELS, "be 1 or 3"),
+        policy_epochs=(h["policy_epochs"], h["policy_epochs"] >= 1, "be at least 1"),
+        minibatches=(h["minibatches"], h["minibatches"] >= 1, "be at least 1"),
+        discriminator_updates=(h["discriminator_updates"], h["discriminator_updates"] >= 1, "be at least 1"),
+        gamma=(h["gamma"], 0 <= h["gamma"] <= 1, "lie in [0, 1]"),
+        most_strokes=(h["most_strokes"], h["most_strokes"] is None or h["most_strokes"] >= 1, "be at least 1, or null"),
+        temperature=(h["temperature"], h["temperature"] > 0, "be above 0"),
+        rounded_share=(h["rounded_share"], 0 <= h["rounded_share"] <= 1, "lie in [0, 1]"),
+        paintings_of_a_target=(h["paintings_of_a_target"], h["paintings_of_a_target"] >= 1, "be at least 1"),
+    )
+    if (h["reward"] == "l2" or h["complement"] or h["paintings_of_a_target"] > 1) and not h["conditional"]:
+        raise UserError(
+            "reward=l2, complement=true and paintings_of_a_target need a picture to paint: set model.conditional=true"
+        )
+    if h["joint"] and (h["adversary"] != "spectral" or h["conditional"] or h["reward"] == "l2"):
+        raise UserError("joint=true is for painters of nothing in particular with adversary=spectral")
+
+
+def check_experience(data: Settings, painter: Settings) -> None:
+    """Refuse settings of `handgen.datamodules.paintings.Paintings` that do not go with the painter's.
+
+    Raises:
+        UserError: naming the first that is not right.
+    """
+    scenes = "shape" in action_table(painter["table"]).names
+    if scenes != (data["source"] == "scenes"):
+        raise UserError(
+            f"model.table={painter['table']} and data.source={data['source']}: scenes need both, others none"
+        )
+    on_fitted = data["distill_on"] == "fitted"
+    if scenes and (on_fitted or data["fit_updates"] > 0):
+        raise UserError("scenes have no strokes to fit: set data.fit_updates=0 and data.distill_on=random")
+    most = min(painter["length"], MOST_OBJECTS)
+    check_ranges(
+        most_objects=(data["most_objects"], not scenes or 1 <= data["most_objects"] <= most, f"lie in [1, {most}]")
+    )
+    imitates = on_fitted and (data["distill_updates"] > 0 or painter["imitation_weight"] > 0)
+    if data["fit_updates"] == 0 and (imitates or data["real"] == "programs" or painter["joint"]):
+        raise UserError(
+            "distill, imitation_weight, real=programs and joint=true need fitted strokes: set data.fit_updates above 0 "
+            "(or, for the first two, data.distill_on=random)"
+        )
+    count, group = data["batch_size"], painter["paintings_of_a_target"]
+    check_ranges(
+        batch_size=(count, count % group == 0, f"be a multiple of model.paintings_of_a_target={group}"),
+        minibatches=(painter["minibatches"], painter["minibatches"] <= count, f"be at most data.batch_size={count}"),
+    )
