@@ -74,7 +74,7 @@ video: setup  ## where the videos of EXP's newest run are; with FEED=film, folde
 	else echo "error: no video under runs/$(NAME): still-image experiments such as vae have none (see make sample)"; exit 2; fi
 
 .PHONY: report
-report: setup  ## rewrite the tables of README.md and docs/ from the records (RUNS="runs/a/b ..." adds runs first)
+report: setup  ## rewrite the tables of README.md and docs/, the figures and docs/report.html from the records (RUNS="runs/a/b ..." adds runs first)
 	@$(RUN) report $(RUNS)
 
 .PHONY: bench

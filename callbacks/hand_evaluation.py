@@ -113,7 +113,7 @@ class HandEvaluation(Callback):
         with torch.inference_mode(False):
             drawn = self._draw(pl_module, train, test)
             self._grade(trainer, pl_module, drawn, train, test)
-        if trainer.sanity_checking or not self.measurements:
+        if not self.measurements:
             return
         _print_table(self.measurements, str(getattr(datamodule, "dataset", "")))
         values = {f"eval/{m.metric}/{m.variant}": m.value for m in self.measurements}

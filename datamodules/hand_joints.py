@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handgen.datamodules.frames import EvaluationBatches
 from handgen.datamodules.hands import HandsDataModule
-from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, render_on_all_cores, split_ranges
 from handgen.errors import UserError
 
@@ -80,7 +80,7 @@ class HandJointsDataModule(HandsDataModule):
             return cache
         # Behind the hands that any other split draws.
         indices = torch.arange(sum(self.graded_counts.values())) + FIRST_INDEX["test"] + 10**8
-        chunks = [range(start, min(start + CHUNK, len(indices))) for start in range(0, len(indices), CHUNK)]
+        chunks = chunks_of(len(indices), CHUNK)
         render = partial(_render, seed=self.seed, size=self.image_size, upright=self.upright)
 
         def produce(missing: list[range]) -> Iterator[Chunk]:

@@ -75,6 +75,11 @@ def open_cache(folder: Path) -> ImageCache | None:
     return ImageCache(_map(folder / "images.u8", shape, write=False), columns, ranges, note)
 
 
+def chunks_of(count: int, size: int) -> list[range]:
+    """Rows 0 to ``count`` in pieces of ``size``, the last one shorter."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 def build_cache(
     folder: Path,
     shape: tuple[int, int, int, int],

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from handgen import paths
 from handgen.anatomy import KINDS, RENDERER_VERSION, VALID, render_hands
 from handgen.datamodules.batches import identity
-from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.datamodules.planted import PlantedPhotographs, open_planted
 from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, render_on_all_cores, split_ranges
 
@@ -207,7 +207,7 @@ def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -
     if cache is not None:
         return cache
     indices = torch.cat([torch.arange(count) + FIRST_INDEX[split] for split, count in counts.items()])
-    chunks = [range(start, min(start + CHUNK, len(indices))) for start in range(0, len(indices), CHUNK)]
+    chunks = chunks_of(len(indices), CHUNK)
 
     def produce(missing: list[range]) -> Iterator[Chunk]:
         rows = [indices[chunk.start : chunk.stop] for chunk in missing]

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from handgen.anatomy.hand_mask import Image, fingers_up_score, hand_mask, zoom
 from handgen.datamodules import hand_crop
-from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.errors import UserError
 from handgen.photo_files import BadImage, read_photograph
 from handgen.photo_lists import SPLITS, Photograph
+from handgen.processes import usable_cores
 
 PREPROCESS_VERSION = 1  # raise it when a pixel changes: it is part of the memory map's name
 CHUNK = 256
@@ -76,10 +77,10 @@ def open_photographs(
     cache = open_cache(folder)
     if cache is not None:
         return cache
-    chunks = [range(start, min(start + CHUNK, len(ordered))) for start in range(0, len(ordered), CHUNK)]
+    chunks = chunks_of(len(ordered), CHUNK)
 
     def produce(missing: list[range]) -> Iterator[Chunk]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             for chunk in missing:
                 yield _chunk(pool.map(lambda row: _attempt(ordered[row], settings, on_bad_image), chunk), settings.size)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from handgen.datamodules.batches import identity
-from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.errors import UserError
+from handgen.processes import usable_cores
 
 # The splits draw from index ranges that can never meet, whatever the counts: hand i is a function of (seed,
 # i).
@@ -66,7 +66,7 @@ def open_rendered(
     if cache is not None:
         return cache
     indices = torch.cat([torch.arange(count) + FIRST_INDEX[split] for split, count in counts.items()])
-    chunks = [range(start, min(start + CHUNK, len(indices))) for start in range(0, len(indices), CHUNK)]
+    chunks = chunks_of(len(indices), CHUNK)
 
     def produce(missing: list[range]) -> Iterator[Chunk]:
         rows = [indices[chunk.start : chunk.stop] for chunk in missing]
@@ -140,8 +140,7 @@ def render_on_all_cores(
         The images and columns of each chunk.
     """
     data = RenderingJobs(rows, render)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, len(data))
+    workers = min(usable_cores(), len(data))
     workers = workers if workers > 1 else 0  # one chunk is not worth a process
     start = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
     context = start if clean_start and workers else None

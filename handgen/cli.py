@@ -31,7 +31,7 @@ Generative models and reinforcement learning that draw anatomically correct huma
   predict     the module's predictions
   sweep       try many settings with wandb agents: handgen sweep vae --count 10 (no account needed)
   population  population-based training on Ray: handgen population spiral_mnist --members 4
-  report      rewrite the tables in README.md and docs/ from experiments/results
+  report      rewrite the tables of README.md and docs/, figures and report.html from experiments/results
   bench       compare speeds with reference implementations
   doctor      what this machine can do, and what to install for the rest
 

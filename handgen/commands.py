@@ -26,7 +26,7 @@ from handgen.loggers import finish_wandb, run_loggers
 from handgen.memory import keep_freed_memory
 from handgen.paths import experiments_root
 from handgen.prerequisites import trained_run
-from handgen.processes import process_rank
+from handgen.processes import process_rank, usable_cores
 from handgen.sampling import draw_samples, repair_picture, write_samples
 
 WIDEST_GIF = 480  # pixels: three pictures side by side
@@ -185,7 +185,7 @@ class HandgenCLI(LightningCLI):
         """Choose the run folder and the checkpoint, and set the number of threads and what becomes of freed memory."""
         keep_freed_memory()
         settings, root = self._settings, Path(self._settings["runs"])
-        threads = settings["threads"] or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+        threads = settings["threads"] or int(os.environ.get("OMP_NUM_THREADS") or usable_cores())
         torch.set_num_threads(threads)
         self.seed = int(settings["seed_everything"] or 0)
         self.checkpoint = self._find_checkpoint(settings["ckpt_path"], root, settings["name"])

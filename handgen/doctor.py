@@ -13,6 +13,7 @@ from pathlib import Path
 
 from handgen.opengl import EGL_PACKAGES, OSMESA_PACKAGES
 from handgen.paths import cache_root, data_root
+from handgen.processes import usable_cores
 
 TIMEOUT_S = 60
 LOW_DISK_GB = 5.0
@@ -73,9 +74,8 @@ def compute() -> list[Finding]:
     """Python, torch, threads and GPU."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpu = torch.cuda.is_available()
-    threads = f"{torch.get_num_threads()} threads on {cores} cores (set with --threads or OMP_NUM_THREADS)"
+    threads = f"{torch.get_num_threads()} threads on {usable_cores()} cores (set with --threads or OMP_NUM_THREADS)"
     absent = "none visible to torch: experiments run on the CPU, those in experiments/paper would take days"
     return [
         Finding("python", sys.version_info >= (3, 11), platform.python_version()),

@@ -10,10 +10,10 @@ from handgen.figures_agents import draw_agents
 from handgen.figures_arm import draw_arms
 from handgen.figures_latent import draw_ladders
 from handgen.figures_painter import draw_painters
+from handgen.report import RESULTS
 from handgen.results import Record, read_records
 
 FOLDER = Path("docs", "images")
-RESULTS = Path("experiments", "results")
 HEADLINE = {"judge_a": "judge A", "judge_b": "judge B", "geometric": "geometric"}
 
 

@@ -163,7 +163,7 @@ def _draw_remedies(agents: dict[str, list[Record]], path: Path) -> Path:
         plus = "+ " * (position > 0)
         colour = plt.get_cmap("viridis_r")(0.1 + 0.9 * position / len(found))
         seeds = max(len(values) for values in shown.values())
-        draw_curve(axes, shown, f"{plus}{REMEDIES[name]}, {seeds} seeds", colour)
+        draw_curve(axes, shown, f"{plus}{REMEDIES[name]}, {seeds} seed{'s' * (seeds > 1)}", colour)
     axes.set(xlabel="environment steps, random ones included", ylabel="return of the mean action", ylim=(0, 900))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="upper left", fontsize=8)

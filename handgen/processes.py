@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -9,6 +10,11 @@ from lightning.fabric.utilities.rank_zero import _get_rank
 
 APART = 1_000_003
 """Between the seeds of two processes: runs of neighbouring seeds are not to share any."""
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seed_of_process(seed: int, rank: int) -> int:

@@ -1,7 +1,6 @@
 """Result records: what every evaluated run leaves in ``result.json`` and what README's tables are made of."""
 
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from handgen.errors import UserError
+from handgen.processes import usable_cores
 from handgen.whole_files import whole_file
 
 VERSIONED = ("torch", "lightning", "numpy")
@@ -90,8 +90,7 @@ class Record:
 
 def machine() -> str:
     """Processor, usable cores and accelerator, for example ``AMD EPYC 7B13, 2 cores``."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [_processor(), f"{cores} cores"]
+    parts = [_processor(), f"{usable_cores()} cores"]
     import torch
 
     if torch.cuda.is_available():

@@ -1,6 +1,5 @@
 """``handgen sample``: unselected samples as PNG files and one contact sheet."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,7 @@ import torch
 from torch import Tensor
 
 from handgen.errors import UserError
-from handgen.images import read_picture
-
-GAP = 2  # white pixels between the images of a sheet
+from handgen.images import make_grid, read_picture, write_png
 
 
 def draw_samples(module: Any, datamodule: Any, count: int, seed: int, sampler: str | None) -> Tensor:
@@ -67,10 +64,8 @@ def repair_picture(module: Any, datamodule: Any, picture: str | Path, folder: Pa
             datamodule.prepare_data()
         module.prepare_sampling(datamodule)
         shown = torch.cat([image, module.reconstruct(image), module.repair(image)]).float().clamp(0, 1).cpu()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_png(shown[2], folder / "repaired.png")
-    write_png(contact_sheet(shown, columns=3), folder / "before_after.png")
-    return folder / "before_after.png"
+    write_png(folder / "repaired.png", make_grid(shown[2:], padding=0))
+    return write_png(folder / "before_after.png", make_grid(shown, columns=3))
 
 
 def read_square(path: Path, size: int) -> Tensor:
@@ -85,34 +80,6 @@ def read_square(path: Path, size: int) -> Tensor:
         raise UserError(f"cannot read the picture {path}: give --input=FILE with a PNG or JPEG file") from error
 
 
-def contact_sheet(images: Tensor, columns: int | None = None) -> Tensor:
-    """Lay images out in rows on white.
-
-    Args:
-        images: Float (N, 3, H, W) in [0, 1].
-        columns: Images in a row; None makes the sheet about square, wider rather than taller.
-
-    Returns:
-        Float (3, rows * (H + GAP) + GAP, columns * (W + GAP) + GAP).
-    """
-    count, _, height, width = images.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    sheet = torch.ones(3, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP)
-    for index, image in enumerate(images):
-        top, left = (GAP + (index // columns) * (height + GAP), GAP + (index % columns) * (width + GAP))
-        sheet[:, top : top + height, left : left + width] = image
-    return sheet
-
-
-def write_png(image: Tensor, path: Path) -> None:
-    """Write an image, float (3, H, W) in [0, 1], as an 8-bit PNG."""
-    from PIL import Image
-
-    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    Image.fromarray(pixels).save(path)
-
-
 def write_samples(images: Tensor, folder: Path) -> Path:
     """Write ``sample-000.png`` and so on, and ``sheet.png``.
 
@@ -123,8 +90,6 @@ def write_samples(images: Tensor, folder: Path) -> Path:
     Returns:
         The sheet's path.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for index, image in enumerate(images):
-        write_png(image, folder / f"sample-{index:03d}.png")
-    write_png(contact_sheet(images), folder / "sheet.png")
-    return folder / "sheet.png"
+        write_png(folder / f"sample-{index:03d}.png", make_grid(image[None], padding=0))
+    return write_png(folder / "sheet.png", make_grid(images))

@@ -36,7 +36,7 @@ def killed(name: str, tmp_path: Path, seconds: float) -> int:
         nowhere = subprocess.DEVNULL
         process = subprocess.Popen(words, env=variables(tmp_path), stdout=nowhere, stderr=nowhere)
         try:
-            process.wait(moments.uniform(0.3, 1.0) * seconds)
+            process.wait(moments.uniform(0.2, 0.7) * seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()

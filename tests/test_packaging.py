@@ -1,5 +1,7 @@
 """The package: what is in the tree is in the wheel, and nothing else lands in site-packages."""
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +13,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FOLDERS = {"callbacks", "datamodules", "experiments"}
+
+
+IMPORTED_AS = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "pybullet_data": "pybullet",
+               "stable_baselines3": "stable-baselines3"}  # fmt: skip
+
+
+def declared() -> set[str]:
+    """Names of all requirements."""
+    groups = [SETTINGS["project"]["dependencies"], *SETTINGS["project"]["optional-dependencies"].values()]
+    return {re.split(r"[\[<>=!~; ]", line)[0] for group in groups for line in group}
+
+
+def in_tree_files() -> list[Path]:
+    """Python files of the package, where they lie in the tree."""
+    own = [path for path in (ROOT / "handgen").rglob("*.py") if path.relative_to(ROOT).parts[1] not in FOLDERS]
+    return own + [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
 
 
 def in_tree(pattern: str) -> set[str]:
@@ -43,12 +61,17 @@ def test_versions_agree() -> None:
 
 def test_every_dependency_is_explained() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text()
-    groups = [SETTINGS["project"]["dependencies"], *SETTINGS["project"]["optional-dependencies"].values()]
-    for requirement in (line for group in groups for line in group):
-        name = (
-            requirement.split("[")[0].split(";")[0].split("=")[0].rstrip("<>=!~ ").split(">")[0].split("<")[0].strip()
-        )
+    for name in declared():
         assert f"`{name}`" in page or name == "handgen", name
+
+
+def test_every_import_is_declared() -> None:
+    for path in sorted(in_tree_files()):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            for name in {name.split(".")[0] for name in names} - {"handgen", *sys.stdlib_module_names}:
+                assert IMPORTED_AS.get(name, name) in declared(), f"{path} imports {name}"
 
 
 def test_constraints_name_no_place_and_no_build() -> None:

@@ -147,6 +147,10 @@ def run_local(plan: Plan, name: str, agents: int, seed: int, out: Path) -> int:
     picture = draw(sweep, folder / "sweep.png")
     if picture is not None:
         print(f"picture: {picture}")
+    if sweep.unknown:
+        print(
+            f"wandb asked for what this server does not know: {', '.join(sorted(set(sweep.unknown)))}", file=sys.stderr
+        )
     if not any(trial.exit_code == 0 for trial in sweep.trials.values()):
         print(f"error: every run failed: see {folder / 'agents.log'}", file=sys.stderr)
         return 1

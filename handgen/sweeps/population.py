@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import logging
 import os
 import random
@@ -44,6 +45,7 @@ class Round:
         first: epochs that all members have in common.
         words: settings of all members.
         threads: of each member.
+        cwd: folder that relative paths mean; Ray's own is another for each member.
     """
 
     config: str
@@ -52,6 +54,7 @@ class Round:
     first: int
     words: tuple[str, ...]
     threads: int
+    cwd: str = "."
 
     def train(self, settings: dict[str, float], start: Path | None, until: int, folder: Path) -> Path:
         """Train until an epoch; returns the run folder.
@@ -66,7 +69,7 @@ class Round:
         command = [sys.executable, "-m", "handgen", "fit", f"--config={self.config}", *self.words, *words]
         variables = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": str(self.threads)}
         with (folder / "round.log").open("w", encoding="utf-8") as log:
-            done = subprocess.run(command, env=variables, stdout=log, stderr=log, check=False)
+            done = subprocess.run(command, cwd=self.cwd, env=variables, stdout=log, stderr=log, check=False)
         found = sorted(path.parent.parent for path in folder.rglob(str(LAST_CHECKPOINT)))
         if done.returncode or not found:
             said = (folder / "round.log").read_text(encoding="utf-8").strip().splitlines()
@@ -140,7 +143,11 @@ def main(words: Sequence[str]) -> int:
     path = find_plan("population", options.experiment)
     plan = read_plan(path)
     folder = (options.out / path.stem / run_date()).resolve()
-    task = Round(config_of(plan), str(plan.metric), options.epochs, options.first, tuple(fixed), options.cpus)
+    task = Round(
+        config_of(plan), str(plan.metric), options.epochs, options.first, tuple(fixed), options.cpus, os.getcwd()
+    )
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("a population needs Ray: pip install -c constraints.txt -e '.[population]'")
     start = None
     if options.first:
         print(f"{options.first} epochs that all have in common")
@@ -166,6 +173,8 @@ def space_of(parameter: Parameter) -> Any:
 
     if parameter.values:
         return tune.choice(list(parameter.values))
+    if parameter.distribution == "int_uniform":
+        return tune.randint(int(parameter.low), int(parameter.high) + 1)
     if parameter.distribution == "log_uniform_values":
         return tune.loguniform(parameter.low, parameter.high)
     return tune.uniform(parameter.low, parameter.high)
@@ -175,12 +184,10 @@ def run(plan: Plan, task: Round, start: str | None, folder: Path, options: argpa
     """Train the population and say what came of it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    try:
-        import ray
-        from ray import tune
-        from ray.tune.schedulers import PopulationBasedTraining
-    except ImportError:
-        raise UserError("a population needs Ray: pip install -c constraints.txt -e '.[population]'") from None
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import PopulationBasedTraining
+
     ray.init(address=options.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     # What Ray draws settings and members from.
     random.seed(options.seed)
@@ -219,7 +226,8 @@ def tell(found: Any, plan: Plan, task: Round, folder: Path) -> int:
             settings = [report.get(f"config/{name}", result.config.get(name)) for name in names]
             rows.append([number, report["round"], report["score"], *settings])
     if not rows:
-        print(f"error: every member failed: {found.errors[0] if found.errors else 'nothing was reported'}")
+        said = found.errors[0] if found.errors else "nothing was reported"
+        print(f"error: every member failed: {said}", file=sys.stderr)
         return 1
     with (folder / "population.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["member", "round", plan.metric, *names], *rows])

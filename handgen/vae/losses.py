@@ -206,16 +206,3 @@ def active_units(means: Tensor, threshold: float = 1e-2) -> Tensor:
         Scalar count (float).
     """
     return (means.var(0) > threshold).sum().float()
-
-
-__all__ = [
-    "MIN_LOG_SCALE",
-    "active_units",
-    "calibrated_gaussian_nll",
-    "calibrated_laplace_nll",
-    "free_bits",
-    "kl_divergence",
-    "laplacian_pyramid_loss",
-    "linear_warmup",
-    "unit_gaussian_nll",
-]

@@ -193,8 +193,8 @@ def is_skin_tone(
 ) -> Tensor:
     """Whether a median colour is a human skin tone.
 
-    The default box leaves out the two darkest Monk swatches (ITA -78 and -84) and the renderer's darkest
-    skins (about -65): read the share beside that of held-out images, and widen it for darker skin.
+    The default box leaves out greys, and with them the Monk swatches 1 to 4, 9 and 10, whose a* is below 3: read the
+    share beside that of held-out images, and lower ``a`` for such skins.
 
     Args:
         lab: Median L*a*b* (B, 3), from `median_skin_colour`.
