@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
@@ -52,11 +53,17 @@ class MetricsFile(CSVLogger):
 
     def __init__(self, folder: Path, before_step: int | None = None) -> None:
         super().__init__(save_dir=folder, name="", version="", flush_logs_every_n_steps=1)
-        if process_rank() == 0:  # the others would race for the file
-            kept = _rows(folder / "metrics.csv")
-            if before_step is not None:
-                kept = [row for row in kept if int(row["step"]) < before_step]
-            self._experiment = WholeMetrics(folder, kept)
+        self._before_step = before_step
+
+    @property
+    def experiment(self) -> Any:
+        """The writer, made when it is first asked for, in the first process alone: others would race for the file."""
+        if self._experiment is None and process_rank() == 0:
+            kept = _rows(Path(self.log_dir) / "metrics.csv")
+            if self._before_step is not None:
+                kept = [row for row in kept if int(row["step"]) < self._before_step]
+            self._experiment = WholeMetrics(Path(self.log_dir), kept)
+        return super().experiment
 
     @property
     def log_dir(self) -> str:
