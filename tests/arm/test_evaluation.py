@@ -9,11 +9,13 @@ from hand_pictures import write_hands
 from torch import Tensor
 
 from handgen.arm.body import FITTED
+from handgen.arm.drawing import visible_digits
 from handgen.arm.env import ArmImitation
-from handgen.arm.evaluation import chosen, imitate_targets, measure
+from handgen.arm.evaluation import chosen, imitate_targets, joint_errors, measure, person_measurement
 from handgen.arm.film import DECISIONS, follow
 from handgen.arm.fit_body import descend, search
 from handgen.arm.geometry import actions_of, as_tensors, joints_of, random_joints, soft_silhouette
+from handgen.callbacks.arm_evaluation import ArmEvaluation, usable
 from handgen.errors import UserError
 
 
@@ -44,6 +46,66 @@ def test_who_does_nothing_is_graded_by_what_it_looks_like() -> None:
     named = {m.metric: m for m in measure(found, "synthetic", "rl")}
     assert set(named) == {"mismatch", "mismatch_first", "iou", "success"}
     assert named["iou"].n == 2 and named["iou"].dataset == "synthetic" and named["iou"].variant == "rl"
+
+
+def test_joints_of_fingers_that_no_silhouette_shows_are_left_out() -> None:
+    truth, found = np.zeros(12), np.zeros(12)
+    truth[6:8] = 1.55  # the ring finger lies before the palm
+    assert visible_digits(as_tensors(FITTED), torch.from_numpy(truth).float(), 56, 10).tolist() == [True] * 3 + [
+        False,
+        True,
+    ]
+    found[6:8] += 0.6
+    found[11] = 0.1
+    every, visible = joint_errors(truth, found, 56)
+    assert every == pytest.approx((2 * 0.95 + 0.1) / 12) and visible == pytest.approx(0.1 / 10)
+    assert np.isnan(joint_errors(None, found, 56)).all()
+
+
+def test_a_person_s_pictures_count_as_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    of_person = torch.randn(20, generator=generator).double()
+    values, persons = of_person.repeat_interleave(10), [str(n) for n in range(20) for _ in range(10)]
+    alike = person_measurement("mismatch", values, persons)
+    apart = person_measurement("mismatch", values, [str(n) for n in range(200)])
+    assert alike.value == pytest.approx(apart.value) and alike.n == 200
+    half = 2.0 * float(of_person.std()) / 20**0.5
+    assert alike.high - alike.low == pytest.approx(2 * half, rel=0.2)  # type: ignore[operator]
+    assert apart.high - apart.low < 0.4 * (alike.high - alike.low)  # type: ignore[operator]
+
+
+class Run:
+    """A trainer with settings of a data module."""
+
+    def __init__(self, **env_kwargs: object) -> None:
+        self.env_kwargs, self.feeds, self.imitation_updates = env_kwargs, ["rendered"], 0
+        self.datamodule = self
+
+
+def test_all_methods_are_graded_by_the_same_epsilon() -> None:
+    grading = ArmEvaluation(epsilon=150)
+    for epsilon, size, wanted in ((0, 56, 150), (300, 56, 150), (0, 28, 38)):
+        env = grading._open(Run(observe="masks", epsilon=epsilon, size=size), "rendered", "val")  # type: ignore[arg-type]
+        assert env is not None and env.epsilon == wanted
+        env.close()
+
+
+def test_a_misspelt_data_set_is_told_and_one_that_is_learnt_from_must_be_there() -> None:
+    run = Run()
+    with pytest.warns(UserWarning, match="the arm is not graded on hand11k: no such feed"):
+        assert ArmEvaluation()._open(run, "hand11k", "val") is None  # type: ignore[arg-type]
+    run.feeds = ["hand11k"]
+    with pytest.raises(UserError, match="no such feed"):
+        ArmEvaluation()._open(run, "hand11k", "val")  # type: ignore[arg-type]
+
+
+def test_targets_without_a_hand_are_left_out_and_none_at_all_is_refused(tmp_path: Path) -> None:
+    write_hands(tmp_path, 2)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    env = arm(feed=str(tmp_path), split="all")
+    assert usable(env, [0, 1, 2]) == [1, 2]
+    with pytest.raises(UserError, match="shows no hand in 1 targets"):
+        usable(env, [0])
 
 
 def test_targets_are_chosen_evenly() -> None:
