@@ -11,6 +11,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from handgen.errors import UserError
 from handgen.whole_files import whole_file
 
+FORMAT = 1
+"""Raised when a checkpoint is kept in another way, so that a reader that is older says so; older ones go on loading."""
 UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError, OSError)
 
 
@@ -33,7 +35,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         """
         try:
             with whole_file(Path(path)) as partial, partial.open("wb") as file:
-                torch.save(checkpoint, file)
+                torch.save({**checkpoint, "handgen_format": FORMAT}, file)
         except RuntimeError as error:  # torch hides what the disk said
             raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
@@ -45,7 +47,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         path: A file written by Lightning's ModelCheckpoint.
 
     Raises:
-        UserError: The file is absent, damaged, or no checkpoint.
+        UserError: The file is absent, damaged, no checkpoint, or of a later version of handgen.
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}: give --ckpt_path=FILE, or --ckpt_path=last for the newest run")
@@ -56,6 +58,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"cannot read the checkpoint {path} ({reason}): it is damaged or no checkpoint") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise UserError(f"{path} is no checkpoint of a Lightning module: it holds no state_dict")
+    if checkpoint.get("handgen_format", 0) > FORMAT:
+        raise UserError(f"{path} was written by a later version of handgen: update handgen to read it")
     return checkpoint
 
 
