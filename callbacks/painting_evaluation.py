@@ -57,7 +57,7 @@ class PaintingEvaluation(Callback):
         tries: programs of a scene, of which the nearest is taken; the search has as many renders, and ten times more.
         searched: scenes that are searched.
         searched_paintings: paintings of a test run that are also painted by tree search
-            (`handgen.painter.tree_search`), as the variant ``rl_searched``; each takes a minute or so on a CPU core.
+            (`handgen.painter.tree_search`), as the variants ``distilled_searched`` and ``rl_searched``.
     """
 
     def __init__(
@@ -85,7 +85,8 @@ class PaintingEvaluation(Callback):
             measured, painted = self._policy(trainer, module, module.policy, self.during, "rl")
             if module.hparams["conditional"]:
                 made = steps_name(trainer.datamodule.paintings)  # type: ignore[attr-defined]
-                self.points += [{**vars(m), "metric": f"{m.metric}@{made}"} for m in measured if module.rewarded]
+                copies = [m for m in measured if module.rewarded and m.metric.startswith("recon/")]
+                self.points += [{**vars(m), "metric": f"{m.metric}@{made}"} for m in copies]
             fitted, fits = self._fitted(trainer, module, self._images(trainer, self.during, module.device))
         for measurement in (*measured, *fitted):
             name = measurement.metric if measurement.variant == "rl" else f"{measurement.metric}/{measurement.variant}"

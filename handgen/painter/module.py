@@ -385,7 +385,7 @@ class Painter(LightningModule):
         """Log the mean entropy of actions, and of each component, from (T, B, K)."""
         self.log("train/entropy", entropy.sum(-1).mean())
         for name, part in zip(self.table.names, entropy.mean(dim=(0, 1)), strict=True):
-            self.log(f"train/entropy/{name}", part)
+            self.log("/".join(("train/entropy", name)), part)
 
     def _split(self, count: int) -> Iterator[Tensor]:
         """Rows of the minibatches of whole paintings."""

@@ -13,6 +13,7 @@ from handgen.datamodules.paintings import Paintings
 from handgen.errors import UserError
 from handgen.painter import evaluation
 from handgen.painter.module import Painter
+from handgen.random_state import seeded
 
 TINY: dict[str, Any] = {"image_size": 16, "length": 3, "strokes": 2, "width": 16, "discriminator_width": 4}
 DATA: dict[str, Any] = {"train_count": 40, "fit_updates": 1, "distill_updates": 1, "fit_batch_size": 4, "batch_size": 4}
@@ -24,10 +25,12 @@ def _quick_classifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path / "cache"))
 
 
-def run(tmp_path: Path, updates: int = 3, **settings: Any) -> PaintingEvaluation:
+def run(
+    tmp_path: Path, updates: int = 3, searched: int = 0, data: dict[str, Any] | None = None, **settings: Any
+) -> PaintingEvaluation:
     torch.manual_seed(0)
-    watcher = PaintingEvaluation(count=12, during=8, every_n_epochs=1)
-    module, source = Painter(**{**TINY, **settings}), Paintings(**DATA, epoch_updates=updates)
+    watcher = PaintingEvaluation(count=12, during=8, every_n_epochs=1, searched_paintings=searched)
+    module, source = Painter(**{**TINY, **settings}), Paintings(**{**DATA, **(data or {})}, epoch_updates=updates)
     trainer = Trainer(
         max_epochs=1, accelerator="cpu", logger=CSVLogger(tmp_path), enable_progress_bar=False, callbacks=[watcher],
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path, num_sanity_val_steps=0,
@@ -48,8 +51,10 @@ def test_free_paintings_are_graded_stage_by_stage(tmp_path: Path) -> None:
     assert {("recon/mse_of_blank", "fit"), ("recon/mse_of_blank", "programs")} <= found
     confident = next(m for m in watcher.measurements if (m.metric, m.variant) == ("samples/confident", "rl"))
     assert confident.n == 12 and confident.low is not None and confident.low <= confident.value
+    assert {("programs/nll", "distilled"), ("programs/nll", "rl")} <= found
     for name in ("heldout", "fit", "programs", "distilled", "rl"):
         assert (tmp_path / "images" / f"{name}-final.png").is_file()
+    assert (tmp_path / "images" / "rl-final.gif").is_file()
     logged = next(tmp_path.rglob("metrics.csv")).read_text()
     assert "eval/samples/confident" in logged and "eval/recon/mse_of_blank/programs" in logged
     assert len(list((tmp_path / "cache").rglob("classifier-*.pt"))) == 1
@@ -58,6 +63,48 @@ def test_free_paintings_are_graded_stage_by_stage(tmp_path: Path) -> None:
 def test_a_policy_that_was_not_rewarded_yet_is_the_distilled_one(tmp_path: Path) -> None:
     variants = {m.variant for m in run(tmp_path, updates=2).measurements}
     assert "distilled" in variants and "rl" not in variants
+
+
+def test_without_its_stage_nothing_is_called_distilled(tmp_path: Path) -> None:
+    data = {"fit_updates": 0, "distill_updates": 0}
+    assert {m.variant for m in run(tmp_path, data=data).measurements} == {"rl"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"conditional": True, "reward": "l2"}, {"credit": "end"}])
+def test_a_few_are_painted_by_tree_search(settings: dict[str, Any], tmp_path: Path) -> None:
+    measured = run(tmp_path, searched=2, **settings).measurements
+    strokes = {m.variant: m.n for m in measured if m.metric.endswith("/strokes")}
+    assert strokes["rl_searched"] == strokes["distilled_searched"] == 2 and strokes["rl"] == 12
+
+
+def test_copies_are_of_the_likeliest_actions_and_the_rest_is_drawn() -> None:
+    torch.manual_seed(0)
+    copying, free = Painter(**TINY, conditional=True), Painter(**TINY)
+    image = torch.rand(6, 1, 16, 16)
+    with seeded(3):
+        likeliest = copying.paint(copying.world(), 6, image, greedy=True).actions.transpose(0, 1)
+    with seeded(3):
+        assert torch.equal(evaluation.paint_many(copying, 6, image, copying.policy).actions, likeliest)
+    with seeded(3):
+        assert torch.equal(evaluation.best_of(copying, image, 1, copying.policy), likeliest)
+    with seeded(3):
+        assert not torch.equal(evaluation.best_of(copying, image, 2, copying.policy), likeliest)
+    painted = evaluation.paint_many(free, 40, None, free.policy)
+    assert len({tuple(row) for row in painted.actions.flatten(1).tolist()}) > 30
+    assert vars(painted).keys() == {"finished", "actions"}  # canvases on the way are not kept
+
+
+def test_temperature_is_of_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, asked = Painter(**TINY, temperature=0.7), []
+    plain = Painter.paint
+
+    def watched(self: Painter, *args: Any) -> Any:
+        asked.append(args[5:])
+        return plain(self, *args)
+
+    monkeypatch.setattr(Painter, "paint", watched)
+    evaluation.paint_many(module, 3, None, module.policy)
+    assert asked == [(0.7,)]
 
 
 def test_copies_are_compared_with_their_targets(tmp_path: Path) -> None:

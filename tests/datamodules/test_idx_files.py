@@ -31,11 +31,12 @@ def write_mnist(folder: Path, part: str = "t10k", count: int = 6, zipped: bool =
 @pytest.mark.parametrize("zipped", [True, False])
 def test_digits_are_read_with_their_labels(zipped: bool, tmp_path: Path) -> None:
     written = write_mnist(tmp_path, zipped=zipped)
-    images, labels = read_mnist(tmp_path)
+    images, labels = read_mnist(tmp_path)["t10k"]
     assert torch.equal(images, written)
     assert labels.tolist() == [0, 1, 2, 3, 4, 5]
     more = write_mnist(tmp_path, "train", 4)
-    assert torch.equal(read_mnist(tmp_path)[0], torch.cat([more, written]))
+    found = read_mnist(tmp_path)
+    assert torch.equal(found["train"][0], more) and torch.equal(found["t10k"][0], written)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,8 @@ def test_digits_are_read_with_their_labels(zipped: bool, tmp_path: Path) -> None
         (b"\0\0\x08\x01\0\0\0\x01\x01\x02", "not whole"),
         (b"\0\0\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff", "impossible size"),
         (b"\0\0\x08\x02\0\0", "impossible size"),
+        (b"\0\0\x08\x01\x20\0\0\0", "impossible size"),  # half a gigabyte
+        (b"\0\0\x08\x01\0\0\0\0", "is empty"),
     ],
 )
 def test_a_broken_file_gets_one_line(content: bytes, message: str, tmp_path: Path) -> None:
@@ -69,4 +72,12 @@ def test_images_and_labels_that_do_not_belong_together(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(torch.zeros(5, dtype=torch.uint8)))
     with pytest.raises(UserError, match="do not belong together"):
+        read_mnist(tmp_path)
+
+
+def test_a_label_that_is_no_digit_is_named(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(torch.full((6,), 10, dtype=torch.uint8)))
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(UserError, match="a label of t10k is 10, not a digit"):
         read_mnist(tmp_path)

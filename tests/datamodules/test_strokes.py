@@ -3,13 +3,14 @@
 import gzip
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from handgen.datamodules.strokes import OMNIGLOT_ADVICE, load_pictures
+from handgen.datamodules.strokes import LARGEST_PNG_BYTES, OMNIGLOT_ADVICE, load_pictures
 from handgen.errors import UserError
 
 
@@ -47,9 +48,26 @@ def test_mnist_is_black_on_white_and_every_fifth_is_for_tests(tmp_path: Path) ->
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(torch.arange(10))))
     found = load_pictures("mnist", 32, 1, 100, folder=str(tmp_path))
-    assert found["test"].labels.tolist() == [4, 9] and len(found["train"]) == 8
+    assert sorted(found["test"].labels.tolist()) == [4, 9] and len(found["train"]) == 8
     picture = found["train"].images[0, 0]
     assert picture[0, 0] == 255 and picture[16, 16] == 0 and picture.shape == (32, 32)
+
+
+def test_mnists_own_split_is_kept_where_both_parts_are_there(tmp_path: Path) -> None:
+    for part, digit, count in (("train", 3, 12), ("t10k", 7, 5)):
+        (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(idx(torch.full((count, 28, 28), 20 * digit)))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx(torch.full((count,), digit)))
+    found = load_pictures("mnist", 16, 1, 10, folder=str(tmp_path))
+    assert found["train"].labels.tolist() == [3] * 10 and found["test"].labels.tolist() == [7] * 5
+    assert (found["test"].images[:, 0, 8, 8] == 255 - 140).all()
+
+
+def test_those_left_out_are_drawn_by_the_seed_and_tests_are_the_same_for_all(tmp_path: Path) -> None:
+    omniglot(tmp_path)
+    one, other = (load_pictures("omniglot", 16, 1, 8, seed=seed, folder=str(tmp_path)) for seed in (0, 1))
+    assert set(one["train"].labels.tolist()) == {0, 1}  # not the first character alone
+    assert not torch.equal(one["train"].images, other["train"].images)
+    assert torch.equal(one["test"].images, other["test"].images)
 
 
 def test_omniglot_is_split_by_who_drew(tmp_path: Path) -> None:
@@ -89,6 +107,9 @@ def test_celeba_keeps_to_the_published_partition(tmp_path: Path) -> None:
     (tmp_path / "list_eval_partition.txt").write_text("\n".join(rows))
     found = load_pictures("celeba", 16, 3, 100, folder=str(tmp_path))
     assert len(found["train"]) == 9 and len(found["test"]) == 3 and found["train"].classes == 0
+    (tmp_path / "list_eval_partition.txt").write_bytes(b"\xff\xfe\x00 0 binary")
+    with pytest.raises(UserError, match="not the published one"):
+        load_pictures("celeba", 16, 3, 100, folder=str(tmp_path))
     (tmp_path / "list_eval_partition.txt").write_text("nonsense")
     with pytest.raises(UserError, match="not the published one"):
         load_pictures("celeba", 16, 3, 100, folder=str(tmp_path))
@@ -100,6 +121,67 @@ def test_any_folder_will_do_and_a_broken_picture_is_named(tmp_path: Path) -> Non
     found = load_pictures("folder", 16, 1, 100, folder=str(tmp_path))
     assert len(found["train"]) == 8 and len(found["test"]) == 2 and found["test"].images.shape[1] == 1
     (tmp_path / "3.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"3\.png"):
+        load_pictures("folder", 16, 1, 100, folder=str(tmp_path))
+
+
+def test_a_damaged_or_locked_archive_is_named(tmp_path: Path) -> None:
+    path = omniglot(tmp_path, drawers=2)
+    whole = path.read_bytes()
+    first = whole.index(b"PK\x01\x02")  # of the central directory
+    locked = bytearray(whole)
+    locked[6] |= 1
+    locked[first + 8] |= 1
+    packed = bytearray(whole)
+    packed[8] = packed[first + 10] = 97  # a packing that Python does not know
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images_background_small1/Latin/character01/0001_01.png", bytes(range(256)) * 40)
+    broken = bytearray(path.read_bytes())
+    start = broken.index(b"0001_01.png") + len(b"0001_01.png")
+    broken[start : start + 20] = b"\xff" * 20
+    for content in (locked, packed, broken):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="damaged or locked"):
+            load_pictures("omniglot", 16, 1, 100, folder=str(tmp_path))
+
+
+def test_an_entry_is_unpacked_no_further_than_a_drawing_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    omniglot(tmp_path)
+    asked: list[int] = []
+    plain = zipfile.ZipExtFile.read
+
+    def watched(self: zipfile.ZipExtFile, count: int = -1) -> bytes:
+        asked.append(count)
+        return plain(self, count)
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", watched)
+    load_pictures("omniglot", 16, 1, 100, folder=str(tmp_path))
+    assert set(asked) == {LARGEST_PNG_BYTES + 1}
+
+
+def test_a_stray_picture_among_drawings_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "images_background_small1" / "Latin" / "character01"
+    folder.mkdir(parents=True)
+    (folder / "0001_01.png").write_bytes(png())
+    (folder / "thumbnail.png").write_bytes(png())
+    with pytest.raises(UserError, match=r"thumbnail\.png is not a drawing"):
+        load_pictures("omniglot", 16, 1, 100, folder=str(tmp_path))
+
+
+def test_a_split_without_pictures_is_told(tmp_path: Path) -> None:
+    omniglot(tmp_path, drawers=4)  # every fifth drawer's are for tests
+    with pytest.raises(UserError, match="0 for tests"):
+        load_pictures("omniglot", 16, 1, 100, folder=str(tmp_path))
+
+
+def test_a_png_with_a_broken_chunk_is_named(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / f"{number}.png").write_bytes(png(30, 9 * number, "RGB"))
+    whole = png(30, 9, "RGB")
+    start = whole.index(b"IDAT") - 4
+    half = b"IDAT" + whole[start + 8 : start + 12]  # of its pixels, and then a chunk that is none
+    chunk = (len(half) - 4).to_bytes(4, "big") + half + zlib.crc32(half).to_bytes(4, "big")
+    (tmp_path / "3.png").write_bytes(whole[:start] + chunk + b"\0\0\0\x04!!!!" + bytes(40))
     with pytest.raises(UserError, match=r"3\.png"):
         load_pictures("folder", 16, 1, 100, folder=str(tmp_path))
 

@@ -22,6 +22,17 @@ def test_keeps_to_gymnasiums_rules(table: str) -> None:
     check_env(make(table=table, size=32, channels=channels, target=target).unwrapped, skip_render_check=True)
 
 
+def test_continuous_actions_have_names() -> None:
+    env = make(table="free_grey", size=32, channels=1, length=3).unwrapped
+    check_env(env, skip_render_check=True)
+    env.reset(seed=0)
+    action = dict.fromkeys(env.table.names, 0.1) | {"draw": 1}
+    obs, *_ = env.step(action)
+    assert obs["canvas"].min() < 128
+    with pytest.raises(UserError, match=r"end_x lies in \[0, 1\]"):
+        env.step(action | {"end_x": 1.5})
+
+
 def test_ink_on_a_black_target_pays_what_the_error_loses() -> None:
     env = make(table="fast_grey", size=32, channels=1, length=2, target=np.zeros((32, 32, 1), np.uint8))
     obs, info = env.reset(seed=0)

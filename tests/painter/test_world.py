@@ -1,5 +1,6 @@
 """Painting action by action: pens, pressure, jumps, programs that come out the same."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from handgen.painter.brush import coverage
 from handgen.painter.programs import Program, load_program, replay, save_program, to_svg
 from handgen.painter.rollout import random_programs
 from handgen.painter.world import PaintWorld, TorchEngine
+
+GOLDEN = ["00243000", "06656820", "00243260", "05999640", "49625960", "57013792", "00430196", "00000057"]
+INK = 23.42825
 
 
 def random_program(table: str, steps: int = 8, channels: int = 3) -> Program:
@@ -91,6 +95,15 @@ def test_a_program_comes_out_the_same_from_its_file(table: str, tmp_path: Path) 
         ({"actions": [[1, 99, 0, 0, 0, 0]]}, "end_x has the choices 0 to 31"),
         ({"actions": [[1, float("nan"), 0, 0, 0, 0]]}, "end_x: a choice is not a number"),
         ({"actions": "none"}, "rows of numbers"),
+        ({"actions": [10**400]}, "rows of numbers"),
+        ({"actions": []}, "rows of actions"),
+        ({"actions": [1, 2, 3, 4, 5, 6]}, "rows of actions"),
+        ({"actions": [[[1, 2, 3, 4, 5, 6]]]}, "rows of actions"),
+        ({"components": ["draw", "end"]}, "the components draw, end are not those of the table fast_grey"),
+        ({"components": 3}, "no program of brush strokes"),
+        ({"channels": 2}, "1 channel"),
+        ({"channels": "many"}, "no program of brush strokes"),
+        ({"channels": float("inf")}, "no program of brush strokes"),
     ],
 )
 def test_a_wrong_program_gets_one_line(change: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -98,6 +111,48 @@ def test_a_wrong_program_gets_one_line(change: dict[str, object], message: str, 
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(UserError, match=message):
         load_program(path)
+
+
+def test_what_a_file_leaves_out_is_as_it_was_before(tmp_path: Path) -> None:
+    program = dataclasses.replace(random_program("fast_grey", channels=1), engine="mypaint", brush="pencil")
+    path = save_program(program, tmp_path / "program.json")
+    again = load_program(path)
+    assert (again.engine, again.brush) == ("mypaint", "pencil")
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("engine", "brush")}
+    path.write_text(json.dumps(old))
+    assert (load_program(path).engine, load_program(path).brush) == ("torch", "pen")
+
+
+def test_a_stored_program_looks_as_it_always_has() -> None:
+    """Ink of 8 x 8 squares, in ninths of black: a brush that has changed is seen here."""
+    rows = [
+        [0, 6, 6, 0, 0, 0],
+        [1, 25, 9, 16, 0, 3],
+        [1, 8, 26, 30, 20, 0],
+        [0, 4, 20, 0, 0, 0],
+        [1, 28, 28, 16, 2, 7],
+    ]
+    canvas = replay(Program("fast_grey", torch.tensor(rows).float(), 1), 32)[-1]
+    ink = torch.nn.functional.avg_pool2d(1.0 - canvas, 4)[0]
+    found = ["".join(str(int(level)) for level in row) for row in (9 * ink).round().tolist()]
+    assert found == GOLDEN
+    assert ink.sum().item() == pytest.approx(INK, abs=1e-3)
+
+
+def test_scenes_are_replayed_as_scenes() -> None:
+    program = Program("scene", torch.tensor([[1.0, 0, 136, 2, 3, 0, 0], [0.0] * 7]))
+    try:
+        canvases = replay(program, 32)
+    except UserError as error:
+        pytest.skip(str(error))
+    assert canvases.shape == (3, 3, 32, 32) and not torch.equal(canvases[0], canvases[1])
+    assert torch.equal(canvases[1], canvases[2])
+
+
+def test_a_program_that_is_nested_without_end_gets_one_line(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="no program of brush strokes"):
+        load_program(tmp_path / "deep.json")
 
 
 def test_what_is_no_program_gets_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Settings that are out of range or contradict each other, each with one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from handgen.datamodules.paintings import Paintings
+from handgen.errors import UserError
+from handgen.painter.checks import check_experience
+from handgen.painter.module import Painter
+from handgen.paths import experiments_root
+
+SMALL: dict[str, Any] = {"image_size": 16, "width": 16, "discriminator_width": 4}
+
+
+def check(painter: dict[str, Any], **data: Any) -> None:
+    check_experience(Paintings(**data).hparams, Painter(**{**SMALL, **painter}).hparams)
+
+
+@pytest.mark.parametrize(
+    ("painter", "message"),
+    [
+        ({"minibatches": 0}, "minibatches must be at least 1"),
+        ({"most_strokes": 0}, "most_strokes must be at least 1"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"rounded_share": 1.5}, "rounded_share must lie"),
+        ({"paintings_of_a_target": 2}, "conditional"),
+    ],
+)
+def test_of_a_painter(painter: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Painter(**{**SMALL, **painter})
+
+
+SCENES = {"table": "scene", "channels": 3, "conditional": True, "reward": "l2"}
+RANDOM = {"source": "scenes", "fit_updates": 0, "distill_on": "random"}
+
+
+@pytest.mark.parametrize(
+    ("painter", "data", "message"),
+    [
+        ({}, {"fit_updates": 0}, "need fitted strokes"),
+        ({"imitation_weight": 0.1}, {"fit_updates": 0, "distill_updates": 0}, "need fitted strokes"),
+        ({}, {"fit_updates": 0, "distill_on": "random", "real": "programs"}, "need fitted strokes"),
+        ({"joint": True, "adversary": "spectral"}, {"fit_updates": 0, "distill_updates": 0}, "need fitted strokes"),
+        (SCENES, {}, "scenes need both"),
+        ({}, {"source": "scenes"}, "scenes need both"),
+        (SCENES, {**RANDOM, "distill_on": "fitted"}, "no strokes to fit"),
+        (SCENES, {**RANDOM, "fit_updates": 5}, "no strokes to fit"),
+        (SCENES, {**RANDOM, "most_objects": 0}, "most_objects must lie in"),
+        ({**SCENES, "length": 3}, {**RANDOM, "most_objects": 4}, r"most_objects must lie in \[1, 3\]"),
+        ({"conditional": True, "paintings_of_a_target": 3}, {}, "multiple of model.paintings_of_a_target=3"),
+        ({"minibatches": 9}, {"batch_size": 8}, "at most data.batch_size=8"),
+    ],
+)
+def test_of_its_experience(painter: dict[str, Any], data: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check(painter, **data)
+
+
+@pytest.mark.parametrize("path", sorted(experiments_root().glob("spiral_*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("preset", [False, True])
+def test_the_experiments_are_right(path: Path, preset: bool) -> None:
+    settings = yaml.safe_load(path.read_text())
+    model, data = (settings[part]["init_args"] for part in ("model", "data"))
+    laid_over = path.parent / "paper" / path.name
+    if preset:
+        if not laid_over.is_file():
+            pytest.skip("no preset of the paper")
+        over = yaml.safe_load(laid_over.read_text())
+        model, data = model | over["model"]["init_args"], data | over["data"]["init_args"]
+    check({**model, "image_size": 16, "width": 16, "discriminator_width": 4}, **data)
+
+
+def test_the_two_rewards_differ_in_nothing_but_the_adversary() -> None:
+    plain, other = (
+        yaml.safe_load((experiments_root() / f"spiral_mnist_recon{end}.yaml").read_text())
+        for end in ("", "_discriminator")
+    )
+    adversary = {"reward", "adversary", "discriminator_lr", "discriminator_updates", "instance_noise", "replay_batches"}
+    for part in ("model", "data"):
+        one, two = plain[part]["init_args"], other[part]["init_args"]
+        assert {name for name in one | two if one.get(name) != two.get(name)} <= adversary
+    assert plain["trainer"] == other["trainer"]
