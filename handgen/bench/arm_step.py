@@ -121,8 +121,11 @@ def measure(runs: int = 7, steps: int = 300, processes: int | None = None) -> li
                 step(action)
             count = steps * (processes if name == "arm_step_processes" else 1)
             rates[name].append(count / (time.perf_counter() - start))
-    for opened in (pictures, masks, reference.simulator, *([several.envs] if several else [])):
-        opened.close()
+    pictures.close()
+    masks.close()
+    reference.simulator.close()
+    if several is not None:
+        several.envs.close()
     return [record for what in steppers for record in compared(what, rates, processes)]
 
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from handgen.arm.body import DRAWN, FITTED
 from handgen.arm.drawing import draw_masks
+from handgen.arm.env import ArmImitation
 from handgen.arm.feeds import Photographs
 from handgen.arm.geometry import as_tensors
-from handgen.datamodules import framed_hands
+from handgen.datamodules import arm_rollouts, framed_hands
 from handgen.datamodules.arm_replay import ArmReplay, NewestTransitions
 from handgen.datamodules.arm_rollouts import ArmRollouts
 from handgen.datamodules.image_cache import cache_key
@@ -168,6 +169,40 @@ def test_environments_share_the_targets() -> None:
     source = rollouts(num_envs=3, feeds=["rendered"])
     rows = [set(env.unwrapped.orders[0].rows.tolist()) for env in source._envs.envs]  # type: ignore[union-attr]
     assert sum(map(len, rows)) == len(set.union(*rows)) == 50_000
+
+
+@pytest.mark.slow
+def test_environments_in_processes_share_the_targets_and_resume_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArmRollouts, "agent", Still())
+    settings = {"num_envs": 2, "feeds": ["rendered"], "imitation_updates": 0}
+    sources = [rollouts(**settings, num_processes=count) for count in (0, 2)]
+    for _ in range(4):
+        here, there = (source.next_batch() for source in sources)
+        assert torch.equal(here["obs"], there["obs"])
+    again = rollouts(**settings, num_processes=2)
+    again.load_own_state(sources[0].own_state())
+    assert torch.equal(again.next_batch()["obs"], sources[0].next_batch()["obs"])
+    for source in (sources[1], again):
+        source._envs.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("feed", "split"), [("rendered", "test"), ("hands11k", "test"), ("mine", "all")])
+def test_films_of_data_sets_show_the_test_split(
+    feed: str, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    asked: dict[str, Any] = {}
+
+    class Noted(ArmImitation):
+        def __init__(self, **kwargs: Any) -> None:
+            asked.update(kwargs)
+            raise UserError("noted")
+
+    monkeypatch.setattr(arm_rollouts, "ArmImitation", Noted)
+    with pytest.raises(UserError, match="noted"):
+        rollouts().film(Still(), feed, 2)
+    assert (asked["feed"], asked["split"]) == (feed, split)
 
 
 def test_pictures_of_the_feed_are_the_same_every_time() -> None:
