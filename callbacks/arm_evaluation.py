@@ -90,14 +90,13 @@ class ArmEvaluation(Callback):
             for variant, act in acts.items():
                 found = self._imitate(trainer, name, "test", act, self.count, self.shown)
                 if found is not None:
+                    asked, kept = self._usable[name, "test"]
                     self.measurements += measure(found, name, variant)
+                    self.measurements.append(Measurement("usable", len(kept) / asked, None, None, asked, variant, name))
                     self._show(trainer, name, found, f"{variant}-final")
-            if (name, "test") in self._usable:
-                asked, kept = self._usable[name, "test"]
-                self.measurements.append(Measurement("usable", len(kept) / asked, n=asked, dataset=name))
         for measurement in self.measurements:
             key = f"eval/{measurement.metric}/{measurement.dataset}/{measurement.variant}"
-            self._log(trainer, key.rstrip("/"), measurement.value)
+            self._log(trainer, key, measurement.value)
         self.measurements += [Measurement(**point) for point in self.points]
 
     def _imitate(self, trainer: Trainer, name: str, split: str, act: Act, count: int, shown: int) -> Imitations | None:

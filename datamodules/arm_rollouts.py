@@ -57,7 +57,7 @@ class ArmRollouts(ReplayDataModule):
         imitation_batch_size: int = 128,
         poses: int = 16_384,
         drawn_hands: int = 1_000,
-        known_poses: int = 64,
+        known_poses: int = 32,
         hindsight: float = 0.25,
         newest_only: bool = False,
         **kwargs: Any,

@@ -63,7 +63,7 @@ def test_experiment_trains_resumes_and_is_graded(name: str, tmp_path: Path, monk
     assert {("rendered", "rl", "joint_error_rad"), ("rendered", "rl", "joint_error_visible_rad")} <= set(
         results["whole"]
     )
-    assert results["whole"]["rendered", "", "usable"] == 1.0
+    assert results["whole"]["rendered", "rl", "usable"] == 1.0
     check_curve(name, results["whole"])
     check_log(name, path.parent / "metrics.csv")
     assert (path.parent / "videos" / "episode.mp4").is_file()
