@@ -90,6 +90,7 @@ def seconds_in_a_loop(images: Tensor, updates: int, batch_size: int, discriminat
             discriminator_optimiser.zero_grad()
             torch.autograd.backward(loss)
             discriminator_optimiser.step()
+        discriminator.eval()  # the power iteration of its norms goes on in training only
         with torch.no_grad():
             seen = rollout.canvases + NOISE_SD * torch.randn_like(rollout.canvases[0])
             score = torch.cat([discriminator(part) for part in seen.flatten(0, 1).split(256)]).view(-1, batch_size)
@@ -101,6 +102,7 @@ def seconds_in_a_loop(images: Tensor, updates: int, batch_size: int, discriminat
             advantage = losses.generalised_advantages(reward, value, 1.0, TRACE)
             returns = advantage + value
             advantage = (advantage - advantage.mean()) / advantage.std()
+        discriminator.train()
         decided = policy(rollout.seen(), actions=rollout.actions)
         log_prob = decided.log_prob.sum(-1)
         loss = losses.clipped_policy_loss(log_prob, rollout.log_prob, advantage, CLIP)

@@ -45,7 +45,8 @@ class Painter(LightningModule):
 
            r_t = D(c_(t+1)) - D(c_t) - new_stroke_penalty [a stroke begins] - blank_penalty [T, canvas blank]
 
-       The policy follows PPO or A2C, the discriminator WGAN-GP or the logistic loss with spectral normalisation.
+       The policy follows PPO, or A2C with V-trace, the discriminator WGAN-GP, or the logistic loss with spectral
+       normalisation.
 
     ``fit`` and ``distill`` are ours; without their updates (``data.fit_updates=0``, ``data.distill_updates=0``) the
     method is the papers'. docs/spiral.md lists all differences.

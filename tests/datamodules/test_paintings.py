@@ -9,6 +9,7 @@ from torch import Tensor
 
 from handgen.datamodules.paintings import Paintings, drawn_evenly
 from handgen.datamodules.strokes import Pictures
+from handgen.errors import UserError
 from handgen.painter.module import Painter
 from handgen.painter.rollout import Rollout, paint_program, random_programs
 
@@ -50,6 +51,16 @@ def test_rows_are_drawn_once_where_there_are_enough_and_evenly_where_not() -> No
     assert len(set(few.tolist())) == 7 and few.max() < 10 and few.tolist() != sorted(few.tolist())
     many = drawn_evenly(4, 10, generator)
     assert len(many) == 10 and torch.bincount(many).min() == 2 and torch.bincount(many).max() == 3
+
+
+def test_the_painter_paints_with_the_engine_that_its_experience_asks_for() -> None:
+    source = begin({"table": "fast_grey"}, engine="mypaint", brush="pencil")
+    painter: Any = source.painter
+    assert (painter.engine, painter.brush) == ("mypaint", "pencil")
+    try:
+        assert type(painter.world().engine).__name__ == "MyPaintEngine" and source.world() is painter.world()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 def test_the_first_paintings_are_all_shown_once() -> None:
