@@ -182,7 +182,7 @@ class HandsDataModule(LightningDataModule):
 
         Returns:
             ``side`` (right, left or None) always. ``synthetic`` adds index, kind, valid, digits, view;
-            ``hands11k`` its CSV columns, file, view and rotated; ``folder`` file, label (the sub-folder)
+            ``hands11k`` its CSV columns, file, view and rotated; ``folder`` file, label (the sub-folder), person
             and rotated.
         """
         start, stop = self._range(split)

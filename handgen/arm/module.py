@@ -113,7 +113,9 @@ class ArmSAC(SAC):
         Raises:
             UserError: see the class.
         """
-        settings = getattr(getattr(self.trainer, "datamodule", None), "env_kwargs", {})
+        settings = getattr(getattr(self.trainer, "datamodule", None), "env_kwargs", None)
+        if settings is None:
+            return  # batches from elsewhere
         wanted = {"observe": settings.get("observe", "pictures"), "size": settings.get("size", 56)}
         for name, value in wanted.items():
             if self.hparams[name] != value:

@@ -261,7 +261,8 @@ def import_bullet() -> Any:
         UserError: if it is not installed.
     """
     try:
-        import pybullet
+        with silenced():  # it tells when it was built
+            import pybullet
     except ImportError:
         raise UserError(
             "the arm needs PyBullet, which has wheels for Python 3.11 alone: make setup with Python 3.11"
