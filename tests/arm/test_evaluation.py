@@ -99,6 +99,32 @@ def test_a_misspelt_data_set_is_told_and_one_that_is_learnt_from_must_be_there()
         ArmEvaluation()._open(run, "hand11k", "val")  # type: ignore[arg-type]
 
 
+class Policy:
+    """One that has been rewarded."""
+
+    rewarded = torch.tensor(True)
+
+    def act(self, obs: Tensor, deterministic: bool) -> Tensor:
+        return torch.zeros(1, 12)
+
+    def imitate(self, obs: Tensor) -> Tensor:
+        return torch.ones(1, 12)
+
+
+def test_without_a_warm_start_there_is_no_imitation_to_grade(monkeypatch: pytest.MonkeyPatch) -> None:
+    graded: list[float] = []
+    monkeypatch.setattr(
+        ArmEvaluation, "_imitate", lambda self, trainer, name, split, act, *rest: graded.append(float(act(None).mean()))
+    )
+    run = Run()
+    run.is_global_zero, run.loggers = True, []  # type: ignore[attr-defined]
+    for updates, wanted in ((0, [0.0]), (5, [1.0, 0.0])):
+        graded.clear()
+        run.imitation_updates = updates
+        ArmEvaluation(feeds=["rendered"]).on_test_end(run, Policy())  # type: ignore[arg-type]
+        assert graded == wanted
+
+
 def test_targets_without_a_hand_are_left_out_and_none_at_all_is_refused(tmp_path: Path) -> None:
     write_hands(tmp_path, 2)
     (tmp_path / "a.png").write_bytes(b"no picture")
@@ -106,6 +132,8 @@ def test_targets_without_a_hand_are_left_out_and_none_at_all_is_refused(tmp_path
     assert usable(env, [0, 1, 2]) == [1, 2]
     with pytest.raises(UserError, match="shows no hand in 1 targets"):
         usable(env, [0])
+    with pytest.raises(UserError, match="there is none"):
+        usable(env, [])
 
 
 def test_targets_are_chosen_evenly() -> None:

@@ -211,6 +211,27 @@ def test_a_random_trunk_is_blind_until_it_is_calibrated() -> None:
     assert bool(again.calibrated) and torch.equal(again.features(obs), features)
 
 
+class Pictures:
+    """A data module that counts how often it is asked for pictures."""
+
+    def __init__(self) -> None:
+        self.datamodule, self.asked = self, 0
+
+    def pictures(self, count: int) -> Tensor:
+        self.asked += 1
+        return pictures(count, 3, 32)
+
+
+def test_a_trunk_is_calibrated_once_and_never_with_weights_of_its_own(tmp_path: Path) -> None:
+    torch.save(MobileNetV2().state_dict(), tmp_path / "mobilenet.pt")
+    for weights, asked in ((None, 1), (str(tmp_path / "mobilenet.pt"), 0)):
+        module, source = ArmActorCritic(weights), Pictures()
+        module._trainer = source  # type: ignore[assignment]
+        for _ in range(2):
+            module.on_fit_start()
+        assert source.asked == asked and bool(module.calibrated)
+
+
 def test_a_trunk_that_learns_keeps_its_normalisation() -> None:
     torch.manual_seed(0)
     module = ArmActorCritic(freeze=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handgen.arm.body import FITTED, HIGH, JOINTS
-from handgen.arm.simulator import ArmSimulator
+from handgen.arm.simulator import ArmSimulator, import_bullet
 from handgen.arm.urdf import capsule_mesh, write_urdf
 from handgen.errors import UserError
 
@@ -94,6 +94,17 @@ def test_masks_of_a_foreign_arm_need_the_renderer(tmp_path: Path) -> None:
     assert simulator.camera(32)[1].any()
     with pytest.raises(UserError, match="renderer=bullet"):
         simulator.mask(32)
+
+
+def test_a_world_that_pybullet_refuses_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    bullet = import_bullet()
+
+    def refuse(how: int) -> int:
+        raise bullet.error("no more worlds")
+
+    monkeypatch.setattr(bullet, "connect", refuse)
+    with pytest.raises(UserError, match="could not open a world: no more worlds"):
+        ArmSimulator()
 
 
 def test_a_window_without_a_display_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
