@@ -17,6 +17,7 @@ from handgen.arm.geometry import as_tensors
 from handgen.arm.segmentation import segment
 from handgen.arm.thumb_side import looks_left
 from handgen.errors import UserError
+from handgen.paths import data_root
 
 
 def iou(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -89,6 +90,16 @@ def test_drawn_hands_have_the_thumb_on_the_left() -> None:
     masks = [feed.target(index, 56).mask for index in range(16)]
     assert np.mean([looks_left(mask) for mask in masks]) >= 0.9
     assert np.mean([looks_left(mask[:, ::-1]) for mask in masks]) <= 0.1
+
+
+@pytest.mark.slow
+def test_the_side_of_photographed_hands_is_told_by_their_silhouettes() -> None:
+    if not (data_root() / "hands11k" / "HandInfo.csv").is_file():
+        pytest.skip("set HANDGEN_DATA to a folder that holds hands11k/")
+    feed = open_feed("hands11k", "test")
+    assert isinstance(feed, Photographs)
+    masks = [feed.target(index, 56).mask for index in range(0, len(feed), 3)]  # thumbs on the left, by the list
+    assert np.mean([looks_left(mask) for mask in masks]) > 0.9  # the single nearest pose is right for three quarters
 
 
 def test_a_folder_of_pictures(tmp_path: Path) -> None:
