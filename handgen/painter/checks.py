@@ -54,7 +54,7 @@ def check_experience(data: Settings, painter: Settings) -> None:
     on_fitted = data["distill_on"] == "fitted"
     if scenes and (on_fitted or data["fit_updates"] > 0):
         raise UserError("scenes have no strokes to fit: set data.fit_updates=0 and data.distill_on=random")
-    most = min(painter["length"], MOST_OBJECTS)
+    most = min(painter["length"], MOST_OBJECTS, painter["most_strokes"] or MOST_OBJECTS)
     check_ranges(
         most_objects=(data["most_objects"], not scenes or 1 <= data["most_objects"] <= most, f"lie in [1, {most}]")
     )
