@@ -16,7 +16,7 @@ from handgen.anatomy import RENDERER_VERSION
 from handgen.arm.body import FITTED, measures
 from handgen.arm.feeds import Feed, Photographs
 from handgen.arm.target import Target
-from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, open_cache
+from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.errors import UserError
 
 FRAMING_VERSION = 2
@@ -44,7 +44,7 @@ def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: s
     folder = cache_dir / f"framed-{feed.name}-{size}-{cache_key(settings)}"
     cache = open_cache(folder)
     if cache is None:
-        chunks = [range(start, min(start + CHUNK, len(feed))) for start in range(0, len(feed), CHUNK)]
+        chunks = chunks_of(len(feed), CHUNK)
 
         def produce(missing: list[range]) -> Iterator[Chunk]:
             workers = os.cpu_count() if isinstance(feed, Photographs) else 1  # the renderer has threads of its own
