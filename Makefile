@@ -77,6 +77,10 @@ video: setup  ## where the videos of EXP's newest run are; with FEED=film, folde
 report: setup  ## rewrite the tables of README.md and docs/, the figures and docs/report.html from the records (RUNS="runs/a/b ..." adds runs first)
 	@$(RUN) report $(RUNS)
 
+.PHONY: leaderboard
+leaderboard: setup  ## hands of every method that has been trained, judged by the same judges (ARGS="--count=1000")
+	@$(RUN) leaderboard $(ARGS)
+
 .PHONY: demo
 demo: setup  ## one small result of each method in three minutes, on one page of pictures (runs/demo.html)
 	@$(RUN) demo $(ARGS)

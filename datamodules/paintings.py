@@ -123,17 +123,17 @@ class Paintings(LightningDataModule):
         self.done = 0
         self.generator = torch.Generator().manual_seed(seed)
         self._programs: Tensor | None = None
+        self._sampled: PaintingAgent | None = None
         self._fakes: list[dict[str, Tensor]] = []
 
     @property
     def painter(self) -> PaintingAgent:
-        """The method that is being trained.
+        """The method that is being trained, or sampled.
 
         Raises:
             UserError: if it does not paint.
         """
-        assert self.trainer is not None
-        module = self.trainer.lightning_module
+        module = self._sampled if self.trainer is None else self.trainer.lightning_module
         if not hasattr(module, "paint"):
             raise UserError("Paintings is the experience of a painter, such as handgen.painter.module.Painter")
         return cast(PaintingAgent, module)
@@ -144,7 +144,7 @@ class Paintings(LightningDataModule):
         Raises:
             UserError: for settings that do not go with the painter's, and for absent or damaged files.
         """
-        if self.pictures or self.trainer is None:
+        if self.pictures or (self.trainer is None and self._sampled is None):
             return
         h, painter = self.hparams, self.painter.hparams
         check_experience(h, painter)
@@ -160,6 +160,12 @@ class Paintings(LightningDataModule):
             self.pictures = load_pictures(
                 h["source"], painter["image_size"], painter["channels"], h["train_count"], h["seed"], h["folder"]
             )
+
+    def held_out(self, painter: PaintingAgent) -> Tensor:
+        """Test pictures, uint8 (N, C, H, W), at the size of a painter that is not in training."""
+        self._sampled = painter
+        self.setup("test")
+        return self.pictures["test"].images
 
     def world(self) -> World:
         """What is painted in: the painter's own."""

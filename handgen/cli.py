@@ -32,6 +32,7 @@ Generative models and reinforcement learning that draw anatomically correct huma
   sweep       try many settings with wandb agents: handgen sweep vae --count 10 (no account needed)
   population  population-based training on Ray: handgen population spiral_mnist --members 4
   report      rewrite the tables of README.md and docs/, figures and report.html from experiments/results
+  leaderboard hands of every method that has been trained, judged by the same judges
   demo        one small result of each method in three minutes, on one page of pictures
   bench       compare speeds with reference implementations
   doctor      what this machine can do, and what to install for the rest
@@ -108,6 +109,10 @@ def dispatch(words: list[str]) -> int:
         from handgen.sweeps.command import main as run_sweep
 
         return run_sweep(rest)
+    elif command == "leaderboard":
+        from handgen.leaderboard import main as judge_all
+
+        return judge_all(rest)
     elif command == "demo":
         from handgen.demo import main as run_demo
 

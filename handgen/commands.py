@@ -64,8 +64,8 @@ class HandgenTrainer(Trainer):
         if input is not None:
             print(f"picture, reconstruction, repaired: {repair_picture(model, datamodule, input, folder)}")
             return
-        images = draw_samples(model, datamodule, count, sample_seed, sampler)
-        print(f"{count} samples: {write_samples(images, folder)}")
+        images, seconds = draw_samples(model, datamodule, count, sample_seed, sampler)
+        print(f"{count} samples in {seconds:.1f} s: {write_samples(images, seconds, folder)}")
         painter: Any = model
         if hasattr(painter, "write_programs"):
             print(f"as programs, drawings and a film: {painter.write_programs(folder, count, sample_seed, sampler)}")

@@ -78,7 +78,8 @@ def render(table: Table, records: Sequence[Record]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for row in table.ordered(rows):
         cells = [cell(pool(rows[row][column])) if rows[row][column] else ABSENT for column in columns]
-        lines.append("| " + " | ".join((*row, *cells)) + " |")
+        called = (table.names.get(row[0], row[0]), *row[1:])
+        lines.append("| " + " | ".join((*called, *cells)) + " |")
     for published in table.published:
         labels = [published.label, *[""] * (len(table.row_heads) - 1)]
         lines.append("| " + " | ".join((*labels, *(published.cells.get(column, ABSENT) for column in columns))) + " |")

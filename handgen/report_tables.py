@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from handgen.figures_agents import FORMS, PIXELS, REMEDIES
+from handgen.leaderboard import ENTRIES
 from handgen.results import Record
 
 
@@ -33,6 +34,7 @@ class Table:
         variants: Variants shown, in order; empty means all, sorted.
         also: Pairs of experiment and variant that are shown besides.
         published: Figures of others.
+        names: What a row is called instead of its first field, by that.
         split_metric: Metrics are ``what/column``: ``what`` tells the row (the benchmarks).
     """
 
@@ -44,6 +46,7 @@ class Table:
     variants: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
     published: tuple[Published, ...] = field(default=())
+    names: Mapping[str, str] = field(default_factory=dict)
     split_metric: bool = False
 
     def place(self, record: Record) -> tuple[tuple[str, ...], str]:
@@ -112,7 +115,7 @@ BLURS = ("none", "mild", "strong")
 
 STAGES = ("heldout", "fit", "programs", "distilled", "rl")
 PAINTERS = ("spiral_mnist", "spiral_digits")
-COPIERS = ("spiral_mnist_recon", "spiral_omniglot", "spiral_hands")
+COPIERS = ("spiral_mnist_recon", "spiral_mnist_recon_discriminator", "spiral_omniglot", "spiral_hands")
 
 ARMS = ("arm_sac", "arm_sac_photographs", "arm_actor_critic")
 
@@ -268,8 +271,9 @@ TABLES: dict[str, Table] = {
     "remedies": Table(
         columns={f"return@{steps}k": f"return after {steps}k steps" for steps in (25, 50)},
         rows=("experiment",),
-        row_heads=("experiment",),
+        row_heads=("what is added to the row above",),
         experiments=tuple(REMEDIES),
+        names={name: f"`{name}`: {remedy}" for name, remedy in REMEDIES.items()},
     ),
     # What painters of nothing in particular paint, stage by stage.
     "painters": Table(
@@ -326,6 +330,14 @@ TABLES: dict[str, Table] = {
         published=(
             Published("Hand Imitation (2020), its own hands, 20M steps, 36 days", {"mismatch": "0.147 to 0.153"}),
         ),
+    ),
+    # Hands of every method, judged alike.
+    "leaderboard": Table(
+        columns={"valid_rate/strictest": "valid", **QUALITY, "seconds_per_valid": "seconds per valid hand"},
+        rows=("variant",),
+        row_heads=("hands by",),
+        experiments=("leaderboard",),
+        variants=(*(entry.name for entry in ENTRIES), "heldout"),
     ),
     # Our speed beside a reference implementation on the same machine; the unit stands in `variant`.
     "bench": Table(

@@ -1,5 +1,7 @@
 """``handgen sample``: unselected samples as PNG files and one contact sheet."""
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ from torch import Tensor
 from handgen.errors import UserError
 from handgen.images import make_grid, read_picture, write_png
 
+FIGURES = "samples.json"
 
-def draw_samples(module: Any, datamodule: Any, count: int, seed: int, sampler: str | None) -> Tensor:
+
+def draw_samples(module: Any, datamodule: Any, count: int, seed: int, sampler: str | None) -> tuple[Tensor, float]:
     """Ask a module for samples.
 
     Args:
@@ -22,7 +26,8 @@ def draw_samples(module: Any, datamodule: Any, count: int, seed: int, sampler: s
         sampler: Name of a sampler of the module, None for its default.
 
     Returns:
-        Images, float (count, 3, H, W) in [0, 1], on the CPU.
+        Images, float (count, 3, H, W) in [0, 1], on the CPU, and the seconds that drawing them took (without what
+        had to be prepared for it).
 
     Raises:
         UserError: The module cannot sample.
@@ -36,8 +41,10 @@ def draw_samples(module: Any, datamodule: Any, count: int, seed: int, sampler: s
                 datamodule.prepare_data()
                 datamodule.setup("fit")
             module.prepare_sampling(datamodule)
+        start = time.perf_counter()
         images: Tensor = module.sample(count=count, seed=seed, sampler=sampler)
-    return images.detach().float().clamp(0, 1).cpu()
+        seconds = time.perf_counter() - start
+    return images.detach().float().clamp(0, 1).cpu(), seconds
 
 
 def repair_picture(module: Any, datamodule: Any, picture: str | Path, folder: Path) -> Path:
@@ -80,11 +87,12 @@ def read_square(path: Path, size: int) -> Tensor:
         raise UserError(f"cannot read the picture {path}: give --input=FILE with a PNG or JPEG file") from error
 
 
-def write_samples(images: Tensor, folder: Path) -> Path:
-    """Write ``sample-000.png`` and so on, and ``sheet.png``.
+def write_samples(images: Tensor, seconds: float, folder: Path) -> Path:
+    """Write ``sample-000.png`` and so on, ``sheet.png``, and ``samples.json`` with their number and seconds.
 
     Args:
         images: Float (N, 3, H, W) in [0, 1].
+        seconds: That drawing them took.
         folder: Created if absent.
 
     Returns:
@@ -92,4 +100,5 @@ def write_samples(images: Tensor, folder: Path) -> Path:
     """
     for index, image in enumerate(images):
         write_png(folder / f"sample-{index:03d}.png", make_grid(image[None], padding=0))
+    (folder / FIGURES).write_text(json.dumps({"count": len(images), "seconds": seconds}), encoding="utf-8")
     return write_png(folder / "sheet.png", make_grid(images))

@@ -121,6 +121,7 @@ def test_sample_writes_a_sheet_and_every_image(toy: Path) -> None:
     assert main(["sample", "--config=toy.yaml", "--count=5", "--out=drawn"]) == 0
     assert sorted(path.name for path in Path("drawn").iterdir()) == [
         *(f"sample-{index:03d}.png" for index in range(5)),
+        "samples.json",
         "sheet.png",
     ]
     assert Image.open("drawn/sample-000.png").size == (8, 8)

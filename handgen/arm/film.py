@@ -1,7 +1,8 @@
-"""A film of the arm that follows a feed."""
+"""Films of the arm that follows a feed, and photographs of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,3 +48,21 @@ def follow(env: ArmImitation, act: Act, count: int) -> Tensor:
             picture = side_by_side(env.target, env.simulator.camera(VIDEO_SIZE)[0], env.robot_mask, VIDEO_SIZE)
             frames.append(torch.from_numpy(np.moveaxis(picture, 2, 0).copy()))
     return torch.stack(frames)
+
+
+def photographed(env: ArmImitation, act: Act, indices: Sequence[int], size: int) -> Tensor:
+    """The arm after it has imitated targets of a feed, float (N, 3, ``size``, ``size``) in [0, 1].
+
+    Args:
+        env: of one feed.
+        act: the mean action.
+        indices: numbers of the targets.
+        size: of a picture.
+    """
+    pictures = []
+    for index in indices:
+        obs, _ = env.reset(options={"index": int(index)})
+        for _ in range(env.episode_decisions):
+            obs, *_ = env.step(action_for(env, act, obs))
+        pictures.append(torch.from_numpy(np.moveaxis(env.simulator.camera(size)[0], 2, 0).copy()))
+    return torch.stack(pictures).float() / 255

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from handgen.arm.body import FITTED, JOINTS
 from handgen.arm.critics import LookingCritics, TargetMask
+from handgen.arm.env import ArmImitation
+from handgen.arm.film import photographed
 from handgen.arm.geometry import as_tensors, joints_of, soft_silhouette
 from handgen.arm.losses import joint_loss, posture_loss, silhouette_loss
 from handgen.arm.networks import ImitationEncoder, SideBySide
@@ -19,6 +21,8 @@ from handgen.sac import SAC
 
 Batch = dict[str, Any]
 CHANNELS = {"masks": 1, "pictures": 3}
+DECISIONS, PHOTOGRAPH = 3, 64
+"""Of a sample: decisions until it is photographed, and pixels of the photograph."""
 SILHOUETTE_SIZE = 28
 SOFTNESS = 0.03
 """Width of a silhouette's edge in halves of the picture: four fifths of a pixel of 56."""
@@ -106,6 +110,29 @@ class ArmSAC(SAC):
         actor = self.imitator if bool(self.rewarded) else self.actor
         with torch.no_grad():
             return actor.act(self.online.encoder(obs), deterministic=True)
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int = 0, sampler: str | None = None) -> Tensor:
+        """Pictures (N, 3, 64, 64) in [0, 1] of the arm in the poses of as many held-out built-in hands.
+
+        Args:
+            count: N.
+            seed: chooses the hands.
+            sampler: the policy ``rl``, or ``imitation``, what it was before it was rewarded.
+
+        Raises:
+            UserError: for a policy that there is not.
+        """
+        policies = {"rl": lambda obs: self.act(obs, True), "imitation": self.imitate}
+        if sampler is not None and sampler not in policies:
+            raise UserError(f"there is no sampler {sampler!r}: take rl or imitation")
+        settings = {"size": self.hparams["size"], "observe": self.hparams["observe"]}
+        env = ArmImitation(feed="synthetic", split="test", episode_decisions=DECISIONS, **settings)
+        chosen = torch.randperm(len(env.feeds[0]), generator=torch.Generator().manual_seed(seed))[:count].tolist()
+        try:
+            return photographed(env, policies[sampler or "rl"], chosen, PHOTOGRAPH)
+        finally:
+            env.close()
 
     def setup(self, stage: str) -> None:
         """Compare the environment with what the networks were made for.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
+from handgen.errors import UserError
 from handgen.images import make_grid, write_png
 from handgen.painter.actions import ActionTable, draws
 from handgen.painter.programs import Program, replay, save_program, to_svg
@@ -59,3 +61,15 @@ def write_film(actions: Tensor, world: World, path: Path, columns: int | None = 
     times = [FRAME_MS] * (len(pages) - 1) + [LAST_MS]
     pages[0].save(path, save_all=True, append_images=pages[1:], duration=times, loop=0, optimize=True)
     return path
+
+
+def some_pictures(pictures: Tensor | None, count: int) -> Tensor:
+    """Some of uint8 pictures (N, C, H, W), drawn without replacement by the global random state, in [0, 1].
+
+    Raises:
+        UserError: if there are not as many.
+    """
+    if pictures is None or count > len(pictures):
+        there = 0 if pictures is None else len(pictures)
+        raise UserError(f"this painter copies pictures: there are {there}, and {count} samples were asked for")
+    return pictures[torch.randperm(len(pictures))[:count]].float() / 255

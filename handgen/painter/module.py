@@ -18,7 +18,7 @@ from handgen.painter.advantages import advantages, policy_loss
 from handgen.painter.checks import check_painter
 from handgen.painter.discriminator import Discriminator
 from handgen.painter.fit import StrokeNet, paint_strokes, rounded, table_sizes, to_actions
-from handgen.painter.gallery import write_paintings
+from handgen.painter.gallery import some_pictures, write_paintings
 from handgen.painter.judge import warp
 from handgen.painter.policy import NOISE, Policy, Size
 from handgen.painter.rollout import Rollout, paint_freely
@@ -169,6 +169,7 @@ class Painter(LightningModule):
         self.register_buffer("score_mean", torch.zeros(()))
         self.register_buffer("score_sd", torch.ones(()))
         self.paint_with("torch", "pen")
+        self.to_copy: Tensor | None = None
 
     # Use.
 
@@ -177,9 +178,10 @@ class Painter(LightningModule):
         self.engine, self.brush, self._worlds = engine, brush, dict[torch.device, World]()
 
     def prepare_sampling(self, datamodule: Any) -> None:
-        """Paint samples with what training painted with."""
+        """Paint samples with what training painted with; a painter that copies copies held-out pictures."""
         if datamodule is not None:
             self.paint_with(datamodule.hparams["engine"], datamodule.hparams["brush"])
+            self.to_copy = datamodule.held_out(self) if self.hparams["conditional"] else None
 
     def world(self) -> World:
         """What is painted in: scenes, or canvases of the engine, on the painter's device."""
@@ -209,7 +211,7 @@ class Painter(LightningModule):
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, sampler: str | None = None) -> Tensor:
-        """Paintings (N, 3, H, W) in [0, 1] of nothing in particular, by the policy ``rl`` or ``distilled``."""
+        """Paintings (N, 3, H, W) in [0, 1] by the policy ``rl`` or ``distilled``; a conditional one copies pictures."""
         finished = self._sampled(count, seed, sampler).finished
         return finished.expand(-1, 3, -1, -1)
 
@@ -223,16 +225,17 @@ class Painter(LightningModule):
         """Paintings of a seed.
 
         Raises:
-            UserError: for a conditional painter, or a policy that there is not.
+            UserError: for a policy that there is not, or more copies than there are pictures to copy.
         """
-        if self.hparams["conditional"]:
-            raise UserError("this painter copies pictures: it has nothing of its own to sample (see make eval)")
         policies = {"rl": self.policy, "distilled": self.distilled}
         if sampler is not None and sampler not in policies:
             raise UserError(f"there is no sampler {sampler!r}: take rl or distilled")
+        target, temperature = None, self.hparams["temperature"]
         with seeded(seed, self.device):
-            policy, temperature = policies[sampler or "rl"], self.hparams["temperature"]
-            return self.paint(self.world(), count, policy=policy, temperature=temperature)
+            if self.hparams["conditional"]:
+                target = some_pictures(self.to_copy, count).to(self.device)
+            policy = policies[sampler or "rl"]
+            return self.paint(self.world(), count, target, target is not None, policy, temperature)
 
     # Training.
 

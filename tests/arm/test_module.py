@@ -160,6 +160,15 @@ def module_policy_losses(module: ArmSAC, shared: Tensor) -> Tensor:
     return (0.1 * log_prob - q.amin(0)).mean()
 
 
+def test_samples_are_photographs_of_the_arm_that_imitates() -> None:
+    module = small()
+    images = module.sample(2, seed=3)
+    assert images.shape == (2, 3, 64, 64) and 0.0 <= float(images.min()) < float(images.max()) <= 1.0
+    assert torch.equal(images, module.sample(2, seed=3)) and not torch.equal(images, module.sample(2, seed=4))
+    with pytest.raises(UserError, match="no sampler 'clay'"):
+        module.sample(1, sampler="clay")
+
+
 def test_actions_are_poses_within_the_joints_ranges() -> None:
     module = small()
     action = module.act(pictures(5))

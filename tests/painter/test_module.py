@@ -294,6 +294,17 @@ def test_samples_are_a_function_of_their_seed_and_programs_paint_them_again(tmp_
         assert (tmp_path / f"painting-{number:03d}.svg").read_text().startswith("<svg")
 
 
+def test_a_painter_that_copies_samples_copies_of_held_out_pictures() -> None:
+    module, source = painter(conditional=True), Paintings(**DATA)
+    source.setup("fit")
+    module.prepare_sampling(source)
+    assert module.to_copy is not None and len(module.to_copy) == len(source.pictures["test"])
+    assert module.sample(3, seed=1).shape == (3, 3, 16, 16)
+    assert torch.equal(module.sample(3, seed=1), module.sample(3, seed=1))
+    with pytest.raises(UserError, match="copies pictures: there are"):
+        module.sample(len(module.to_copy) + 1)
+
+
 def test_settings_that_contradict_each_other_get_one_line() -> None:
     with pytest.raises(UserError, match="conditional"):
         painter(reward="l2")

@@ -1,0 +1,143 @@
+"""``handgen leaderboard``: hands made by every method here, judged by the same judges on as many samples of each.
+
+Each method draws its samples by ``handgen sample``, as anyone would. Methods that copy, the painter and the arm, copy
+hands that they have not seen. A judge that has rewarded any of the methods has no say in the headline rate of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgen.anatomy.evaluation import HELD_OUT, Cost, evaluate_variant, prepare_reference, shuffled
+from handgen.errors import UserError
+from handgen.images import read_picture
+from handgen.results import Measurement, Record, write_json
+from handgen.runs import newest_run, run_date
+from handgen.sampling import FIGURES
+
+REWARDED = ("judge_a",)
+SIZE = 64
+"""Height and width in pixels that all samples are judged at; those of the arm are smaller."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A way to make hands.
+
+    Attributes:
+        name: in the table.
+        experiment: whose newest run draws.
+        sampler: of that run.
+        file: of the experiment, where its name does not lead to it.
+    """
+
+    name: str
+    experiment: str
+    sampler: str
+    file: str = ""
+
+
+ENTRIES = (
+    Entry("VAE, N(0, I)", "vae", "prior"),
+    Entry("VAE, second stage", "vae", "second_stage"),
+    Entry("VAE tuned by the fall of its loss", "vae_sac_loss", "prior"),
+    Entry("VAE tuned by SAC", "vae_sac", "tuner"),
+    Entry("painter, copies in 20 strokes", "spiral_hands", "rl"),
+    Entry("arm, imitations", "arm_sac", "rl"),
+)
+"""In the order of the table."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command line; returns the exit code.
+
+    Raises:
+        UserError: if no method has been trained.
+    """
+    parser = argparse.ArgumentParser("handgen leaderboard", description="Judge the hands of every method alike.")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the run folders")
+    parser.add_argument("--seed", type=int, default=0, help="of the runs, and of the samples")
+    parser.add_argument("--count", type=int, default=1000, help="samples of each method")
+    options = parser.parse_args(list(words))
+    folder = options.runs / "leaderboard" / f"{run_date()}-seed{options.seed}"
+    trained = [entry for entry in ENTRIES if newest_run(options.runs, entry.experiment, options.seed)]
+    for entry in (entry for entry in ENTRIES if entry not in trained):
+        print(f"{entry.name}: not trained (make train EXP={entry.experiment})")
+    if not trained:
+        raise UserError(f"no method has a run with seed {options.seed} under {options.runs}: train one first")
+    judging, measurements = Judging(options.count), list[Measurement]()
+    for entry in trained:
+        images, seconds = draw(entry, options.runs, options.seed, options.count, folder)
+        measurements += judging.measure(entry.name, images, Cost(seconds, len(images)))
+        print(f"{entry.name}: {told(measurements, entry.name)}")
+    measurements += judging.ceiling()
+    print(f"{HELD_OUT}: {told(measurements, HELD_OUT)}")
+    path = folder / "result.json"
+    command = " ".join(["handgen leaderboard", *words])
+    shared: dict[str, Any] = {"experiment": "leaderboard", "seeds": [options.seed], "command": command}
+    write_json(path, [Record(**{**asdict(m), "dataset": "synthetic"}, **shared) for m in measurements])
+    print(f"figures: {path} (make report RUNS={folder} adds them to the tables)")
+    return 0
+
+
+class Judging:
+    """The judges and the real hands, looked at once.
+
+    Args:
+        count: samples of each method, and real hands that they are compared with.
+    """
+
+    def __init__(self, count: int) -> None:
+        from handgen.callbacks.hand_evaluation import load_judges
+        from handgen.datamodules.hands import HandsDataModule
+
+        data = HandsDataModule(dataset="synthetic", image_size=SIZE)
+        data.prepare_data()
+        data.setup("test")
+        self.judges = load_judges()
+        test = data.images("test")
+        self.held_out = test[shuffled(len(test))[:count]]
+        self.reference = prepare_reference(data.images("train"), test, self.judges, count)
+
+    def measure(self, name: str, images: Tensor, cost: Cost | None = None) -> list[Measurement]:
+        """All figures of uint8 images (N, 3, H, W)."""
+        return evaluate_variant(name, images, self.reference, self.judges, REWARDED, cost)
+
+    def ceiling(self) -> list[Measurement]:
+        """Those of held-out real hands."""
+        return self.measure(HELD_OUT, self.held_out)
+
+
+def draw(entry: Entry, runs: Path, seed: int, count: int, folder: Path) -> tuple[Tensor, float]:
+    """Samples of a method, uint8 (N, 3, `SIZE`, `SIZE`), and the seconds that drawing them took.
+
+    Raises:
+        UserError: if it draws none.
+    """
+    out = folder / entry.name.replace(" ", "_").replace(",", "").replace("(", "").replace(")", "")
+    words = [sys.executable, "-m", "handgen", "sample", f"--config={entry.file or entry.experiment}", f"--runs={runs}"]
+    words += [f"--seed_everything={seed}", f"--count={count}", f"--sampler={entry.sampler}", f"--out={out}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise UserError(f"{entry.name} draws nothing: {said[-1] if said else 'it says nothing'}")
+    images = torch.stack([read_picture(path, SIZE) for path in sorted(out.glob("sample-*.png"))])
+    return images, float(json.loads((out / FIGURES).read_text(encoding="utf-8"))["seconds"])
+
+
+def told(measurements: Sequence[Measurement], name: str) -> str:
+    """The main figures of a method, in one line."""
+    found = {m.metric: m for m in measurements if m.variant == name}
+    rate = found["valid_rate/strictest"]
+    line = f"valid {100 * rate.value:.1f}% of {rate.n}, coverage {found['coverage'].value:.2f}"
+    return line + f", KID {1000 * found['kid'].value:.0f}e-3, sharpness {found['sharpness'].value:.2f}"

@@ -1,0 +1,41 @@
+"""The leaderboard: every trained method draws by its own command, and the same judges see them all."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from handgen import cli, leaderboard
+from handgen.datamodules import hands
+from handgen.leaderboard import Entry
+
+
+@pytest.fixture
+def few_hands(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = partial(hands.HandsDataModule, train_count=12, val_count=2, test_count=12)
+    monkeypatch.setattr(hands, "HandsDataModule", few)
+
+
+@pytest.mark.usefixtures("few_hands")
+def test_methods_that_are_trained_are_judged_and_the_others_named(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        leaderboard, "ENTRIES", (Entry("noise", "toy", "any", "toy.yaml"), Entry("nothing", "vae", "prior"))
+    )
+    assert cli.main(["fit", "--config=toy.yaml"]) == 0
+    monkeypatch.setenv("PYTHONPATH", f"{Path.cwd()}:{Path(__file__).parents[1]}")
+    assert cli.main(["leaderboard", "--count=8"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing: not trained (make train EXP=vae)" in said and "noise: valid" in said
+    (path,) = Path("runs", "leaderboard").rglob("result.json")
+    records = {(r["variant"], r["metric"]): r for r in json.loads(path.read_text())}
+    assert records["noise", "valid_rate/strictest"]["n"] == 8
+    assert records["heldout", "coverage"]["value"] > records["noise", "coverage"]["value"]
+    assert {(r["experiment"], *r["seeds"]) for r in records.values()} == {("leaderboard", 0)}
+
+
+def test_without_a_run_it_says_so(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["leaderboard", "--seed=7"]) == 2
+    assert "no method has a run with seed 7" in capsys.readouterr().err
