@@ -8,16 +8,20 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from handgen.runs import LAST_CHECKPOINT
 
 
-class SaveOnInterrupt(Callback):
+class SaveOnInterrupt(Checkpoint):
     """Save and stop at the end of the update during which Ctrl-C comes; a second Ctrl-C stops at once, unsaved.
 
     A checkpoint in the middle of an update would hold weights that have moved beside counters that have not. Several
     processes would have to agree on the update: they are stopped at once, with their last epoch's checkpoint.
+
+    The Trainer puts callbacks of this base class last, so that all others have seen the update; of several it takes the
+    first for the one that saves, so that this one belongs after ``ModelCheckpoint``.
     """
 
     def __init__(self) -> None:
@@ -46,6 +50,9 @@ class SaveOnInterrupt(Callback):
             KeyboardInterrupt: for the Trainer, which ends by it.
         """
         if self.asked:
+            # Lightning would log this update after this hook.
+            trainer._logger_connector.on_batch_end()
+            trainer._logger_connector.update_train_step_metrics()
             trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST_CHECKPOINT)
             raise KeyboardInterrupt
 

@@ -257,6 +257,8 @@ class HandsDataModule(LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=identity,
             pin_memory=torch.cuda.is_available(),
+            # Else each iterator draws a seed from torch's own, and an epoch that is resumed in its middle has one more.
+            generator=torch.Generator(),
         )
 
     def _open_cache(self) -> ImageCache:

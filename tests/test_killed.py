@@ -3,7 +3,6 @@
 ``HANDGEN_KILLS=20 make test-slow ARGS="tests/test_killed.py"`` kills every method twenty times.
 """
 
-import json
 import os
 import random
 import signal
@@ -66,7 +65,10 @@ def assert_equal(tmp_path: Path, kind: str) -> None:
     for key, value in expected.items():
         assert torch.equal(value, found[key]), key
     wanted, had = logged(tmp_path / "whole"), logged(tmp_path / kind)
-    assert wanted and json.dumps(wanted) == json.dumps(had)
+    assert wanted and len(wanted) == len(had)
+    for row, other in zip(wanted, had, strict=True):
+        # What an earlier stage of the same epoch has logged last is logged again and again, but not after a Ctrl-C.
+        assert {name: row[name] for name in other} == other and (kind == "stopped" or row.keys() == other.keys())
 
 
 @pytest.mark.slow
