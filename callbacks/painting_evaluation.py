@@ -77,8 +77,10 @@ class PaintingEvaluation(Callback):
         self._classifier: Classifier | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure a few paintings, every ``every_n_epochs`` epochs."""
-        if trainer.sanity_checking or (trainer.current_epoch + 1) % self.every_n_epochs or not trainer.is_global_zero:
+        """Measure a few paintings, every ``every_n_epochs`` epochs and after the last one."""
+        epochs = trainer.current_epoch + 1
+        due = epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs
+        if trainer.sanity_checking or not due or not trainer.is_global_zero:
             return
         module: Any = pl_module
         with seeded(self.seed, pl_module.device):
