@@ -79,4 +79,4 @@ def test_experiment_trains(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_there_are_experiments() -> None:
-    assert {"vae", "vae_128", "vae_hands11k", "vae_folder", "paper/vae"} == set(EXPERIMENTS)
+    assert {"vae", "vae_128", "vae_hands11k", "vae_folder", "paper/vae", "demo/vae"} == set(EXPERIMENTS)
