@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from handgen.figures_agents import FORMS, PIXELS, REMEDIES
+from handgen.figures_agents import FORMS, LEFT_OUT, PIXELS, REMEDIES
 from handgen.leaderboard import ENTRIES
 from handgen.results import Record
 
@@ -274,6 +274,14 @@ TABLES: dict[str, Table] = {
         row_heads=("what is added to the row above",),
         experiments=tuple(REMEDIES),
         names={name: f"`{name}`: {remedy}" for name, remedy in REMEDIES.items()},
+    ),
+    # What looked like a remedy and was none.
+    "left_out": Table(
+        columns={f"return@{steps}k": f"return after {steps}k steps" for steps in (25, 50, 100)},
+        rows=("experiment",),
+        row_heads=("agent",),
+        experiments=tuple(LEFT_OUT),
+        names={name: f"`{name}`: {what}" for name, what in LEFT_OUT.items()},
     ),
     # What painters of nothing in particular paint, stage by stage.
     "painters": Table(
