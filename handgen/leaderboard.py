@@ -20,6 +20,7 @@ from torch import Tensor
 
 from handgen.anatomy.evaluation import HELD_OUT, Cost, evaluate_variant, prepare_reference, shuffled
 from handgen.errors import UserError
+from handgen.experiment import experiment_name, find_config
 from handgen.images import read_picture
 from handgen.results import Measurement, Record, write_json
 from handgen.runs import newest_run, run_date
@@ -38,13 +39,11 @@ class Entry:
         name: in the table.
         experiment: whose newest run draws.
         sampler: of that run.
-        file: of the experiment, where its name does not lead to it.
     """
 
     name: str
     experiment: str
     sampler: str
-    file: str = ""
 
 
 ENTRIES = (
@@ -70,7 +69,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=1000, help="samples of each method")
     options = parser.parse_args(list(words))
     folder = options.runs / "leaderboard" / f"{run_date()}-seed{options.seed}"
-    trained = [entry for entry in ENTRIES if newest_run(options.runs, entry.experiment, options.seed)]
+    trained = [entry for entry in ENTRIES if has_run(entry, options.runs, options.seed)]
     for entry in (entry for entry in ENTRIES if entry not in trained):
         print(f"{entry.name}: not trained (make train EXP={entry.experiment})")
     if not trained:
@@ -88,6 +87,11 @@ def main(words: Sequence[str]) -> int:
     write_json(path, [Record(**{**asdict(m), "dataset": "synthetic"}, **shared) for m in measurements])
     print(f"figures: {path} (make report RUNS={folder} adds them to the tables)")
     return 0
+
+
+def has_run(entry: Entry, runs: Path, seed: int) -> bool:
+    """Whether a method has been trained."""
+    return newest_run(runs, experiment_name(find_config(entry.experiment)), seed) is not None
 
 
 class Judging:
@@ -125,7 +129,7 @@ def draw(entry: Entry, runs: Path, seed: int, count: int, folder: Path) -> tuple
         UserError: if it draws none.
     """
     out = folder / entry.name.replace(" ", "_").replace(",", "").replace("(", "").replace(")", "")
-    words = [sys.executable, "-m", "handgen", "sample", f"--config={entry.file or entry.experiment}", f"--runs={runs}"]
+    words = [sys.executable, "-m", "handgen", "sample", f"--config={entry.experiment}", f"--runs={runs}"]
     words += [f"--seed_everything={seed}", f"--count={count}", f"--sampler={entry.sampler}", f"--out={out}"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:

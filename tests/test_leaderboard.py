@@ -21,9 +21,7 @@ def few_hands(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_methods_that_are_trained_are_judged_and_the_others_named(
     toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        leaderboard, "ENTRIES", (Entry("noise", "toy", "any", "toy.yaml"), Entry("nothing", "vae", "prior"))
-    )
+    monkeypatch.setattr(leaderboard, "ENTRIES", (Entry("noise", "toy.yaml", "any"), Entry("nothing", "vae", "prior")))
     assert cli.main(["fit", "--config=toy.yaml"]) == 0
     monkeypatch.setenv("PYTHONPATH", f"{Path.cwd()}:{Path(__file__).parents[1]}")
     assert cli.main(["leaderboard", "--count=8"]) == 0
