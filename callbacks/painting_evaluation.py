@@ -14,7 +14,9 @@ from handgen.callbacks.image_log import log_image
 from handgen.episodes import steps_name
 from handgen.images import make_grid
 from handgen.painter.evaluation import (
+    Fit,
     Painted,
+    fit_pictures,
     grade_pictures,
     measure_copies,
     measure_fit,
@@ -75,6 +77,7 @@ class PaintingEvaluation(Callback):
         self.measurements: list[Measurement] = []
         self.points: list[dict[str, Any]] = []
         self._classifier: Classifier | None = None
+        self._fits: dict[int, Fit] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure a few paintings, every ``every_n_epochs`` epochs and after the last one."""
@@ -89,7 +92,7 @@ class PaintingEvaluation(Callback):
                 made = steps_name(trainer.datamodule.paintings)  # type: ignore[attr-defined]
                 copies = [m for m in measured if module.rewarded and m.metric.startswith("recon/")]
                 self.points += [{**vars(m), "metric": f"{m.metric}@{made}"} for m in copies]
-            fitted, fits = self._fitted(trainer, module, self._images(trainer, self.during, module.device))
+            fitted, fits = self._fitted(trainer, module, self.during)
         for measurement in (*measured, *fitted):
             name = measurement.metric if measurement.variant == "rl" else f"{measurement.metric}/{measurement.variant}"
             self._log(trainer, f"eval/{name}", measurement.value)
@@ -101,7 +104,7 @@ class PaintingEvaluation(Callback):
             return
         module: Any = pl_module
         real = self._images(trainer, self.count, module.device)
-        self.measurements, shown = self._fitted(trainer, module, real)
+        self.measurements, shown = self._fitted(trainer, module, self.count)
         shown = {"heldout": real, **shown}
         if shown.get("programs") is not None and not module.hparams["conditional"]:
             self.measurements += self._grade_pictures(trainer, module, shown)
@@ -145,8 +148,9 @@ class PaintingEvaluation(Callback):
             painted = paint(module, count, None, policy)
             real = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
             measured = measure_samples(painted, self._judge(trainer), real, variant)
-        if paint is paint_many and trainer.datamodule.hparams["fit_updates"] > 0:  # type: ignore[attr-defined]
-            measured.append(measure_programs(module, images, policy, variant))
+        fit = self._fit(trainer, module, count) if paint is paint_many else None
+        if fit is not None:
+            measured.append(measure_programs(module, images, fit.programs, policy, variant))
         return measured, painted
 
     def _film(self, trainer: Trainer, module: Any, painted: Painted, variant: str) -> None:
@@ -155,10 +159,22 @@ class PaintingEvaluation(Callback):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_film(painted.actions[:FILMED], module.world(), path)
 
-    def _fitted(self, trainer: Trainer, module: Any, image: Tensor) -> tuple[list[Measurement], dict[str, Tensor]]:
-        """Fitted strokes, where the painter has learnt to fit any."""
-        fits = trainer.datamodule.hparams["fit_updates"] > 0  # type: ignore[attr-defined]
-        return measure_fit(module, image) if fits else ([], {})
+    def _fit(self, trainer: Trainer, module: Any, count: int) -> Fit | None:
+        """Strokes of test pictures, where the painter learns to find any; kept once it has learnt it."""
+        source: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if source.hparams["fit_updates"] == 0:
+            return None
+        if count not in self._fits or source.done <= source.hparams["fit_updates"]:
+            self._fits[count] = fit_pictures(module, self._images(trainer, count, module.device))
+        return self._fits[count]
+
+    def _fitted(self, trainer: Trainer, module: Any, count: int) -> tuple[list[Measurement], dict[str, Tensor]]:
+        """Strokes of test pictures, measured, and what they paint."""
+        fit = self._fit(trainer, module, count)
+        if fit is None:
+            return [], {}
+        image = self._images(trainer, count, module.device)
+        return measure_fit(module, image, fit), {"fit": fit.painted, "programs": fit.written}
 
     def _scenes(self, trainer: Trainer, module: Any, image: Tensor) -> list[Measurement]:
         """How right programs of scenes are, and those of the search that learns nothing, at equal renders."""

@@ -29,7 +29,7 @@ def check_painter(h: Settings) -> None:
         gamma=(h["gamma"], 0 <= h["gamma"] <= 1, "lie in [0, 1]"),
         most_strokes=(h["most_strokes"], h["most_strokes"] is None or h["most_strokes"] >= 1, "be at least 1, or null"),
         temperature=(h["temperature"], h["temperature"] > 0, "be above 0"),
-        rounded_share=(h["rounded_share"], 0 <= h["rounded_share"] <= 1, "lie in [0, 1]"),
+        fit_steps=(h["fit_steps"], h["fit_steps"] >= 0, "not be negative"),
         paintings_of_a_target=(h["paintings_of_a_target"], h["paintings_of_a_target"] >= 1, "be at least 1"),
     )
     if (h["reward"] == "l2" or h["complement"] or h["paintings_of_a_target"] > 1) and not h["conditional"]:

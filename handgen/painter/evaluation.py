@@ -14,7 +14,7 @@ from torch import Tensor
 
 from handgen import paths
 from handgen.anatomy.metrics.rates import normal_quantile
-from handgen.painter.fit import paint_strokes
+from handgen.painter.fit import paint_strokes, to_actions
 from handgen.painter.judge import Classifier, grade, train_classifier
 from handgen.painter.policy import NOISE, Policy
 from handgen.painter.rollout import paint_program, strokes_drawn
@@ -181,27 +181,45 @@ def measure_search(
     return measured
 
 
-@torch.no_grad()
-def measure_fit(painter: Painter, image: Tensor) -> tuple[list[Measurement], dict[str, Tensor]]:
-    """The fitted strokes of pictures (N, C, H, W) in [0, 1], as they are and as programs of the table's choices."""
-    painter.stroke_net.eval()
-    size, channels = painter.hparams["image_size"], painter.hparams["channels"]
-    strokes = painter.stroke_net(image)
-    painted = paint_strokes(strokes, size, channels)
-    programs = painter.programs(image)
-    written = paint_program(painter.world(), programs).finished
-    count = torch.full((len(image),), painter.hparams["strokes"])
-    measured = measure_copies(painted, image, count, "fit")
-    measured += measure_copies(written, image, strokes_drawn(programs), "programs")
-    return measured, {"fit": painted, "programs": written}
+@dataclass(frozen=True)
+class Fit:
+    """Strokes found for N pictures, without a policy.
+
+    Attributes:
+        painted: (N, C, H, W) in [0, 1], the strokes as they are.
+        programs: (N, T, K), the same as actions of the table.
+        written: (N, C, H, W) in [0, 1], what these paint.
+    """
+
+    painted: Tensor
+    programs: Tensor
+    written: Tensor
 
 
 @torch.no_grad()
-def measure_programs(painter: Painter, image: Tensor, policy: Policy, variant: str) -> Measurement:
-    """How unlikely a policy finds the fitted programs of pictures (N, C, H, W), in nats for a program."""
-    unlikely = []
+def fit_pictures(painter: Painter, image: Tensor) -> Fit:
+    """Strokes and programs of pictures (N, C, H, W) in [0, 1], a few at a time."""
+    h, found = painter.hparams, []
     for part in image.split(CHUNK):
-        programs = painter.programs(part)
-        rollout = paint_program(painter.world(), programs, target=part if painter.hparams["conditional"] else None)
+        strokes = painter.strokes(part)
+        programs = to_actions(strokes, painter.table, h["length"], h["most_strokes"])
+        painted = paint_strokes(strokes, h["image_size"], h["channels"])
+        found.append((painted, programs, paint_program(painter.world(), programs).finished))
+    return Fit(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def measure_fit(painter: Painter, image: Tensor, fit: Fit) -> list[Measurement]:
+    """How near fitted strokes come to their pictures (N, C, H, W) in [0, 1], as they are and as programs."""
+    count = torch.full((len(image),), painter.hparams["strokes"])
+    measured = measure_copies(fit.painted, image, count, "fit")
+    return measured + measure_copies(fit.written, image, strokes_drawn(fit.programs), "programs")
+
+
+@torch.no_grad()
+def measure_programs(painter: Painter, image: Tensor, programs: Tensor, policy: Policy, variant: str) -> Measurement:
+    """How unlikely a policy finds programs (N, T, K) of pictures (N, C, H, W), in nats for a program."""
+    unlikely = []
+    for part, written in zip(image.split(CHUNK), programs.split(CHUNK), strict=True):
+        rollout = paint_program(painter.world(), written, target=part if painter.hparams["conditional"] else None)
         unlikely.append(painter.program_nll(rollout, policy))
     return _mean("programs/nll", torch.cat(unlikely), variant)

@@ -1,4 +1,7 @@
-"""Strokes found by descent: a network that turns a picture into strokes, learnt through the differentiable brush."""
+"""Strokes found by descent: a network that turns a picture into strokes, learnt through the differentiable brush.
+
+What it proposes for a picture is then moved by descent on that picture alone (`fitted`).
+"""
 
 from __future__ import annotations
 
@@ -42,19 +45,58 @@ class StrokeNet(nn.Module):
         self.out = nn.Linear(256, strokes * self.numbers)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Pictures (B, C, H, W) in [0, 1] to strokes.
+        """Pictures (B, C, H, W) in [0, 1] to strokes, as of `strokes_of`."""
+        return self.strokes_of(self.propose(image))
+
+    def propose(self, image: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) in [0, 1] to numbers without bounds (B, S, K)."""
+        numbers: Tensor = self.out(self.layers(1.0 - image)).view(-1, self.strokes, self.numbers)
+        return numbers
+
+    def strokes_of(self, numbers: Tensor) -> dict[str, Tensor]:
+        """Numbers without bounds (B, S, K) to strokes.
 
         Returns:
             ``places`` (B, S, 3, 2), ``size`` (B, S), ``opacity`` (B, S) and ``colour`` (B, S, 3).
         """
-        raw = self.out(self.layers(1.0 - image)).view(-1, self.strokes, self.numbers)
-        places = torch.sigmoid(raw[..., :6]).unflatten(-1, (3, 2))
+        places = torch.sigmoid(numbers[..., :6]).unflatten(-1, (3, 2))
         smallest, largest = self.sizes
-        size = smallest + (largest - smallest) * torch.sigmoid(raw[..., 6] - 1.0)
-        opacity = torch.sigmoid(raw[..., 7] + 2.0)
-        shape = (*raw.shape[:2], 3)
-        colour = torch.sigmoid(raw[..., 8:]) if self.channels == 3 else torch.zeros(shape, device=raw.device)
+        size = smallest + (largest - smallest) * torch.sigmoid(numbers[..., 6] - 1.0)
+        opacity = torch.sigmoid(numbers[..., 7] + 2.0)
+        shape = (*numbers.shape[:2], 3)
+        colour = torch.sigmoid(numbers[..., 8:]) if self.channels == 3 else torch.zeros(shape, device=numbers.device)
         return {"places": places, "size": size, "opacity": opacity, "colour": colour}
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def fitted(net: StrokeNet, image: Tensor, steps: int, rate: float = 0.05) -> dict[str, Tensor]:
+    """What a network proposes for pictures, moved by descent on the squared error of each.
+
+    Every picture has its own strokes and its own descent, whatever else is in the batch.
+
+    Args:
+        net: proposes; it does not learn, and is left in evaluation mode.
+        image: (B, C, H, W) in [0, 1].
+        steps: of Adam; 0 leaves what is proposed.
+        rate: of the first step, falling evenly to 0.
+
+    Returns:
+        Strokes, as of `StrokeNet.strokes_of`, without gradients.
+    """
+    image = image.clone()  # tensors of inference mode cannot be learnt from
+    with torch.no_grad():
+        numbers = net.eval().propose(image)
+    numbers.requires_grad_()
+    optimiser = torch.optim.Adam([numbers], lr=rate)
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = rate * (1.0 - step / steps)
+        painted = paint_strokes(net.strokes_of(numbers), image.shape[-1], net.channels)
+        optimiser.zero_grad()
+        (painted - image).square().flatten(1).mean(1).sum().backward()
+        optimiser.step()
+    with torch.no_grad():
+        return net.strokes_of(numbers)
 
 
 def paint_strokes(strokes: dict[str, Tensor], size: int, channels: int) -> Tensor:
@@ -74,31 +116,6 @@ def table_sizes(table: ActionTable) -> tuple[float, float]:
     """The smallest and the largest diameter that a table has."""
     component = table.components[table.names.index("size")]
     return (min(component.values), max(component.values)) if component.values else (component.low, component.high)
-
-
-def rounded(strokes: dict[str, Tensor], table: ActionTable) -> dict[str, Tensor]:
-    """Strokes as a program would have them, with the gradients of the ones they were rounded from.
-
-    Descent then moves strokes to what the table's choices can paint ("straight through", Bengio et al. 2013,
-    arXiv:1308.3432).
-
-    Args:
-        strokes: of `StrokeNet`.
-        table: what an action is.
-    """
-    places, colour = strokes["places"], strokes["colour"]
-    known = {"size": strokes["size"], **{name: colour[..., i] for i, name in enumerate(COLOUR_NAMES)}}
-    # The starts of strokes are ends of jumps.
-    starts = table.decode(table.encode({**known, "end": places[:, :, 0]}))["end"]
-    found = table.decode(table.encode({**known, "control": places[:, :, 1], "end": places[:, :, 2]}))
-    control = found.get("control", places[:, :, 1])
-    near = {
-        "places": torch.stack([starts, control, found["end"]], dim=2),
-        "size": found["size"],
-        "opacity": (strokes["opacity"] >= LEAST_OPACITY).float(),
-        "colour": torch.stack([found.get(n, torch.zeros_like(found["size"])) for n in COLOUR_NAMES], dim=-1),
-    }
-    return {name: value + (near[name] - value).detach() for name, value in strokes.items()}
 
 
 @torch.no_grad()

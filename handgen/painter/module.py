@@ -17,9 +17,8 @@ from handgen.painter.actions import action_table, draws
 from handgen.painter.advantages import advantages, policy_loss
 from handgen.painter.checks import check_painter
 from handgen.painter.discriminator import Discriminator
-from handgen.painter.fit import StrokeNet, paint_strokes, rounded, table_sizes, to_actions
+from handgen.painter.fit import StrokeNet, fitted, paint_strokes, table_sizes, to_actions
 from handgen.painter.gallery import some_pictures, write_paintings
-from handgen.painter.judge import warp
 from handgen.painter.policy import NOISE, Policy, Size
 from handgen.painter.rollout import Rollout, paint_freely
 from handgen.painter.scoring import half, noisy, score_canvases, score_steps, shown
@@ -87,9 +86,7 @@ class Painter(LightningModule):
         blank_penalty: for an empty canvas at the end.
         instance_noise: SD of the noise on all that the discriminator sees, so that it judges shapes, not the pixels at
             their edges, which no brush can get right (Sønderby et al. 2017, arXiv:1610.04490).
-        rounded_share: share of ``fit``, at its end, in which strokes are rounded to the table's choices as they are
-            painted (their gradients are those of the strokes before).
-        fit_warps: turn, stretch and shift the pictures of ``fit`` a little.
+        fit_steps: of descent by which the strokes proposed for a picture are moved (`handgen.painter.fit.fitted`).
         fit_lr: Adam's rate of ``fit``, falling to 0.
         distill_lr: of ``distill``, falling to a tenth.
         rl_lr: of the policy in ``rl``.
@@ -137,8 +134,7 @@ class Painter(LightningModule):
         new_stroke_penalty: float = 0.0,
         blank_penalty: float = 1.0,
         instance_noise: float = 0.0,
-        rounded_share: float = 0.4,
-        fit_warps: bool = True,
+        fit_steps: int = 20,
         fit_lr: float = 2e-3,
         distill_lr: float = 1e-3,
         rl_lr: float = 1e-4,
@@ -206,8 +202,11 @@ class Painter(LightningModule):
     @torch.no_grad()
     def programs(self, image: Tensor) -> Tensor:
         """Fitted programs (B, T, K) of pictures (B, C, H, W) in [0, 1]."""
-        self.stroke_net.eval()
-        return to_actions(self.stroke_net(image), self.table, self.hparams["length"], self.hparams["most_strokes"])
+        return to_actions(self.strokes(image), self.table, self.hparams["length"], self.hparams["most_strokes"])
+
+    def strokes(self, image: Tensor) -> dict[str, Tensor]:
+        """Fitted strokes of pictures (B, C, H, W) in [0, 1], as of `handgen.painter.fit.StrokeNet`."""
+        return fitted(self.stroke_net, image, self.hparams["fit_steps"])
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, sampler: str | None = None) -> Tensor:
@@ -249,11 +248,8 @@ class Painter(LightningModule):
         fitter, _, _ = self.optimizers()  # type: ignore[attr-defined]
         self.stroke_net.train()
         progress = batch["progress"]
-        image = warp(batch["image"]) if self.hparams["fit_warps"] else batch["image"]
-        strokes = self.stroke_net(image)
-        if progress >= 1.0 - self.hparams["rounded_share"]:
-            strokes = rounded(strokes, self.table)
-        painted = paint_strokes(strokes, self.hparams["image_size"], self.hparams["channels"])
+        image = batch["image"]
+        painted = paint_strokes(self.stroke_net(image), self.hparams["image_size"], self.hparams["channels"])
         # Once strokes are where the lines are, what counts is what they look like.
         loss = losses.pyramid_error(painted, image, coarse=min(1.0, (1.0 - progress) / FINE_SHARE))
         # Strokes that a first large step pushes off the canvas never come back.

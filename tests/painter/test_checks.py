@@ -25,7 +25,7 @@ def check(painter: dict[str, Any], **data: Any) -> None:
         ({"minibatches": 0}, "minibatches must be at least 1"),
         ({"most_strokes": 0}, "most_strokes must be at least 1"),
         ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"rounded_share": 1.5}, "rounded_share must lie"),
+        ({"fit_steps": -1}, "fit_steps must not be negative"),
         ({"paintings_of_a_target": 2}, "conditional"),
     ],
 )

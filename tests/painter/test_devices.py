@@ -11,8 +11,7 @@ import torch
 
 from handgen.painter import evaluation
 from handgen.painter.advantages import advantages, policy_loss
-from handgen.painter.fit import paint_strokes, rounded
-from handgen.painter.judge import warp
+from handgen.painter.fit import paint_strokes
 from handgen.painter.module import Painter
 from handgen.painter.rollout import paint_program
 from handgen.painter.shifts import shifted_pictures
@@ -43,8 +42,7 @@ def test_the_parts_of_training_and_evaluation_stay_on_their_device(settings: dic
         policy_loss(decided, rollout.log_prob, advantage, module.hparams).backward()
         programs = module.programs(shifted_pictures(image, moved))
         module.imitation(paint_program(module.world(), programs, target=target)).backward()
-        strokes = rounded(module.stroke_net(warp(image)), module.table)
-        paint_strokes(strokes, 16, module.hparams["channels"]).sum().backward()
+        paint_strokes(module.stroke_net(image), 16, module.hparams["channels"]).sum().backward()
         painted = evaluation.paint_many(module, 4, target, module.policy)
         if not module.hparams["joint"]:
             evaluation.search_many(module, 1, target, module.policy)

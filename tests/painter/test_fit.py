@@ -5,7 +5,7 @@ import torch
 
 from handgen.painter.actions import action_table
 from handgen.painter.digits import draw_digits
-from handgen.painter.fit import StrokeNet, paint_strokes, rounded, table_sizes, to_actions
+from handgen.painter.fit import StrokeNet, fitted, paint_strokes, table_sizes, to_actions
 from handgen.painter.programs import Program, replay
 
 
@@ -84,21 +84,38 @@ def some_strokes(channels: int = 1) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize(("table", "channels"), [("fast_grey", 1), ("fast", 3), ("paper", 3)])
-def test_rounded_strokes_are_painted_as_their_programs_are(table: str, channels: int) -> None:
-    actions = action_table(table)
-    strokes = rounded(some_strokes(channels), actions)
-    programs = to_actions(some_strokes(channels), actions, 8)
-    for row, painted in enumerate(paint_strokes(strokes, 32, channels)):
-        canvas = replay(Program(table, programs[row], channels), 32)[-1]
-        torch.testing.assert_close(canvas, painted, atol=1e-4, rtol=0.0)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_descent_on_a_picture_brings_its_strokes_nearer(channels: int) -> None:
+    torch.manual_seed(0)
+    net = StrokeNet(3, 32, channels, width=8)
+    with torch.no_grad():
+        image = paint_strokes(some_strokes(channels), 32, channels)
+
+    def errors(steps: int) -> torch.Tensor:
+        return (paint_strokes(fitted(net, image, steps), 32, channels) - image).square().flatten(1).mean(1)
+
+    assert (errors(20) < 0.8 * errors(0)).all()
+    torch.testing.assert_close(
+        paint_strokes(fitted(net, image, 0), 32, channels), paint_strokes(net(image), 32, channels)
+    )
 
 
-def test_rounding_lets_gradients_through() -> None:
-    strokes = {name: value.detach().requires_grad_() for name, value in some_strokes().items()}
-    for name, value in rounded(strokes, action_table("fast_grey")).items():
-        (gradient,) = torch.autograd.grad(value.sum(), strokes[name])
-        assert (gradient == 1.0).all()
+def test_strokes_of_a_picture_do_not_depend_on_its_neighbours_and_no_weight_moves() -> None:
+    torch.manual_seed(0)
+    net, image = StrokeNet(3, 32, 1, width=8), torch.rand(4, 1, 32, 32)
+    before = [weight.clone() for weight in net.parameters()]
+    together, alone = fitted(net, image, 5), fitted(net, image[2:3], 5)
+    torch.testing.assert_close(together["places"][2:3], alone["places"], atol=1e-4, rtol=0.0)
+    assert all(torch.equal(weight, old) for weight, old in zip(net.parameters(), before, strict=True))
+    assert not any(weight.grad is not None for weight in net.parameters())
+    assert not any(value.requires_grad for value in together.values())
+
+
+def test_strokes_are_fitted_in_inference_mode_too() -> None:
+    net, image = StrokeNet(3, 32, 1, width=8), torch.rand(2, 1, 32, 32)
+    expected = fitted(net, image, 3)["places"]
+    with torch.inference_mode():
+        torch.testing.assert_close(fitted(net, image + 0.0, 3)["places"], expected)
 
 
 def test_strokes_are_as_thick_as_the_table_has_them() -> None:
