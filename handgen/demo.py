@@ -1,6 +1,6 @@
 """``handgen demo``: one small result of each method in about three minutes, and a page of their pictures.
 
-The presets in ``experiments/demo`` are trained one after the other; none of them is long enough to be good.
+The presets in ``experiments/demo`` are trained two at a time; none of them is long enough to be good.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from handgen.errors import UserError
+from handgen.processes import usable_cores
 from handgen.whole_files import whole_file
 
+AT_A_TIME = 2
 KINDS = {".png": "image/png", ".gif": "image/gif"}
 HEAD = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>handgen in three minutes</title><style>'
@@ -36,8 +39,9 @@ class Part:
         title: heading on the page.
         said: what is seen, and what takes longer.
         preset: of ``experiments/demo``.
-        after: a further command on the trained run, words after ``--config``.
         pictures: what is shown of the run folder; of several that match, the newest.
+        after: a further command on the trained run, words after ``--config``.
+        needs: the part from whose run this one starts.
     """
 
     title: str
@@ -45,6 +49,15 @@ class Part:
     preset: str
     pictures: tuple[str, ...]
     after: tuple[str, ...] = ()
+    needs: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a part: the error in one line, empty if there was none, and its seconds."""
+
+    failure: str
+    seconds: float
 
 
 PARTS = (
@@ -59,6 +72,7 @@ PARTS = (
         "The same decoder, after soft actor-critic has moved the latents, rewarded by a judge of anatomy.",
         "demo/vae_sac",
         ("images/samples-tuner-*.png",),
+        needs="demo/vae",
     ),
     Part(
         "Keypoints of a cart-pole",
@@ -99,52 +113,72 @@ def main(words: Sequence[str]) -> int:
         if name not in known:
             raise UserError(f"the demo has no part {name!r}: known are {', '.join(known)}")
     chosen = [known[name] for name in options.parts] or list(PARTS)
-    sections, start = [], time.monotonic()
-    for number, part in enumerate(chosen, 1):
-        print(f"{number} of {len(chosen)}: {part.title} ({part.preset}) ...", flush=True)
-        began = time.monotonic()
-        failure = train(part, options.runs)
-        print(f"  {failure or f'{time.monotonic() - began:.0f} s'}", flush=True)
-        sections.append((part, failure, time.monotonic() - began))
+    start = time.monotonic()
+    outcomes = train_all(chosen, options.runs)
     with whole_file(options.out) as partial:
-        partial.write_text(page(sections, options.runs), encoding="utf-8")
+        partial.write_text(page(chosen, outcomes, options.runs), encoding="utf-8")
     print(f"{time.monotonic() - start:.0f} s in all; open {options.out}")
-    return int(any(failure for _, failure, _ in sections))
+    return int(any(outcome.failure for outcome in outcomes))
 
 
-def train(part: Part, runs: Path) -> str:
-    """Train a part and run what comes after; returns the error, if any, in one line."""
+def train_all(parts: Sequence[Part], runs: Path) -> list[Outcome]:
+    """Train parts two at a time, those that start from another's run after it."""
+    running: dict[str, Future[Outcome]] = {}
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        # What is waited for has begun before: none that waits can keep it from beginning.
+        for part in sorted(parts, key=lambda part: bool(part.needs)):
+            running[part.preset] = pool.submit(train, part, runs, running.get(part.needs))
+        return [running[part.preset].result() for part in parts]
+
+
+def train(part: Part, runs: Path, before: Future[Outcome] | None = None) -> Outcome:
+    """Train a part, and run what comes after, once the part that it needs is done."""
+    if before is not None:
+        before.result()
+    print(f"{part.title} ({part.preset}) ...", flush=True)
+    began = time.monotonic()
+    failure = run_steps(part, runs)
+    seconds = time.monotonic() - began
+    print(f"  {part.preset}: {failure or f'{seconds:.0f} s'}", flush=True)
+    return Outcome(failure, seconds)
+
+
+def run_steps(part: Part, runs: Path) -> str:
+    """Run the commands of a part; returns the error, if any, in one line."""
     command = [sys.executable, "-m", "handgen"]
     shared = [f"--config={part.preset}", f"--runs={runs}"]
     steps = [[*command, "fit", *shared], *([[*command, part.after[0], *shared, *part.after[1:]]] if part.after else [])]
+    threads = str(max(1, usable_cores() // AT_A_TIME))
     for step in steps:
-        done = subprocess.run(step, env={"WANDB_MODE": "disabled", **os.environ}, capture_output=True, text=True)
+        env = {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": threads, **os.environ}
+        done = subprocess.run(step, env=env, capture_output=True, text=True)
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines()
             return said[-1] if said else f"failed with exit code {done.returncode}"
     return ""
 
 
-def page(sections: Sequence[tuple[Part, str, float]], runs: Path) -> str:
+def page(parts: Sequence[Part], outcomes: Sequence[Outcome], runs: Path) -> str:
     """The page, with its pictures in it.
 
     Args:
-        sections: parts, what went wrong with each, and its seconds.
+        parts: in the order of the page.
+        outcomes: what became of each.
         runs: folder of the run folders.
     """
-    parts = [HEAD]
-    for part, failure, seconds in sections:
-        parts.append(f"<h2>{html.escape(part.title)}</h2><p>{html.escape(part.said)}</p>")
-        if failure:
-            parts.append(f"<p><b>{html.escape(failure)}</b></p>")
+    text = [HEAD]
+    for part, outcome in zip(parts, outcomes, strict=True):
+        text.append(f"<h2>{html.escape(part.title)}</h2><p>{html.escape(part.said)}</p>")
+        if outcome.failure:
+            text.append(f"<p><b>{html.escape(outcome.failure)}</b></p>")
             continue
-        parts += [image(path) for path in found(part, runs)]
+        text += [image(path) for path in found(part, runs)]
         command = f"python -m handgen fit --config={part.preset}"
         longer = f"make train EXP={part.preset.partition('/')[2]}"
-        parts.append(
-            f"<p><small>{seconds:.0f} s: <code>{command}</code>; at full length: <code>{longer}</code></small>"
+        text.append(
+            f"<p><small>{outcome.seconds:.0f} s: <code>{command}</code>; at full length: <code>{longer}</code></small>"
         )
-    return "\n".join([*parts, "</html>"])
+    return "\n".join([*text, "</html>"])
 
 
 def found(part: Part, runs: Path) -> list[Path]:
