@@ -13,6 +13,23 @@ from handgen.painter.brush import bezier_points, coverage, paint
 
 LEAST_OPACITY = 0.5
 """Strokes that are more transparent are left out of programs."""
+FEATURES = 256
+GROUPS = 8
+
+
+def picture_encoder(channels: int, image_size: int, width: int = 32) -> nn.Sequential:
+    """Pictures (B, C, H, W), ink 1 and paper 0, to `FEATURES` numbers; the same in training and evaluation.
+
+    Args:
+        channels: C.
+        image_size: H and W, a multiple of 8.
+        width: channels of the first convolution, a multiple of `GROUPS`.
+    """
+    layers: list[nn.Module] = []
+    for incoming, outgoing in ((channels, width), (width, 2 * width), (2 * width, 4 * width)):
+        layers += [nn.Conv2d(incoming, outgoing, 3, 2, 1), nn.GroupNorm(GROUPS, outgoing), nn.ReLU(inplace=True)]
+    flat = 4 * width * (image_size // 8) ** 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, FEATURES), nn.ReLU(inplace=True))
 
 
 class StrokeNet(nn.Module):
@@ -37,12 +54,8 @@ class StrokeNet(nn.Module):
         super().__init__()
         self.strokes, self.channels, self.sizes = strokes, channels, sizes
         self.numbers = 8 + (3 if channels == 3 else 0)
-        layers: list[nn.Module] = []
-        for incoming, outgoing in ((channels, width), (width, 2 * width), (2 * width, 4 * width)):
-            layers += [nn.Conv2d(incoming, outgoing, 3, 2, 1), nn.BatchNorm2d(outgoing), nn.ReLU(inplace=True)]
-        flat = 4 * width * (image_size // 8) ** 2
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 256), nn.ReLU(inplace=True))
-        self.out = nn.Linear(256, strokes * self.numbers)
+        self.encoder = picture_encoder(channels, image_size, width)
+        self.out = nn.Linear(FEATURES, strokes * self.numbers)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Pictures (B, C, H, W) in [0, 1] to strokes, as of `strokes_of`."""
@@ -50,7 +63,7 @@ class StrokeNet(nn.Module):
 
     def propose(self, image: Tensor) -> Tensor:
         """Pictures (B, C, H, W) in [0, 1] to numbers without bounds (B, S, K)."""
-        numbers: Tensor = self.out(self.layers(1.0 - image)).view(-1, self.strokes, self.numbers)
+        numbers: Tensor = self.out(self.encoder(1.0 - image)).view(-1, self.strokes, self.numbers)
         return numbers
 
     def strokes_of(self, numbers: Tensor) -> dict[str, Tensor]:

@@ -261,6 +261,8 @@ class Painter(LightningModule):
     def _distill(self, batch: Batch) -> None:
         """One update of the policy on ``rollout``, paintings of programs."""
         _, policy_optimiser, _ = self.optimizers()  # type: ignore[attr-defined]
+        if batch["progress"] == 0.0 and self.policy.reader is not None:
+            self.policy.reader.load_state_dict(self.stroke_net.encoder.state_dict())
         loss = self.imitation(batch["rollout"])
         _set_rate(policy_optimiser, self.hparams["distill_lr"] * (1.0 - 0.9 * batch["progress"]))
         self._step(policy_optimiser, loss, self.policy)

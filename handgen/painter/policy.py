@@ -6,6 +6,7 @@ Ganin et al. 2018, arXiv:1804.01118, section 3 and appendix; details after the r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from handgen.painter.actions import ActionTable
 from handgen.painter.decoder import EMBEDDING, Decoder, Embedding, Residual, mlp
+from handgen.painter.fit import FEATURES, picture_encoder
 
 NOISE = 10
 """Numbers of the noise that makes one painting differ from the next, drawn once for an episode."""
@@ -31,7 +33,7 @@ class Seen:
         began: bool (T, B), where an episode begins: memory and previous action do not count.
         strokes: int64 (T, B), strokes drawn before.
         noise: (T, B, `NOISE`).
-        target: (T, B, C, H, W), what is to be painted; None paints whatever it likes.
+        target: (B, C, H, W), what is to be painted; None paints whatever it likes.
     """
 
     canvas: Tensor
@@ -40,6 +42,25 @@ class Seen:
     strokes: Tensor
     noise: Tensor
     target: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a painter remembers.
+
+    Attributes:
+        hidden: (B, W), of the LSTM.
+        cell: (B, W), of the LSTM.
+        read: (B, W), what was read off the target before the first action; None where there is none.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    read: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Memory:
+        """The same with every part changed."""
+        return Memory(change(self.hidden), change(self.cell), None if self.read is None else change(self.read))
 
 
 @dataclass(frozen=True)
@@ -59,10 +80,6 @@ class Decided:
     entropy: Tensor
     value: Tensor
     memory: Memory
-
-
-Memory = tuple[Tensor, Tensor]
-"""Hidden and cell state of the LSTM, (B, H) each."""
 
 
 class Policy(nn.Module):
@@ -106,16 +123,22 @@ class Policy(nn.Module):
         )
         side = image_size // 8
         self.summary = mlp(maps * side**2, width)
+        # Beside the paper's: what `fit` has learnt about pictures is read off the target once, before the first action.
+        reads = conditional and size == "fast"
+        self.reader = picture_encoder(channels, image_size) if reads else None
+        self.told_by_reader = nn.Linear(FEATURES, width) if reads else None
         self.memory = nn.LSTMCell(width, width)
         # A value that learns beside a policy that has learnt by imitation must not pull at its features.
         self.value_apart = size == "fast"
         self.value = nn.Sequential(mlp(width, width), nn.Linear(width, 1)) if self.value_apart else nn.Linear(width, 1)
         self.decoder = Decoder(table, width, blocks if size == "paper" else 0)
 
-    def blank_memory(self, count: int) -> Memory:
-        """The memory of B painters that have seen nothing."""
+    def first_memory(self, count: int, target: Tensor | None) -> Memory:
+        """The memory of B painters before their first action; of targets (B, C, H, W) what there is to be read."""
         nothing = torch.zeros(count, self.width, device=next(self.parameters()).device)
-        return nothing, nothing
+        if self.reader is None or self.told_by_reader is None or target is None:
+            return Memory(nothing, nothing)
+        return Memory(nothing, nothing, self.told_by_reader(self.reader(1.0 - target)))
 
     def forward(
         self,
@@ -138,7 +161,10 @@ class Policy(nn.Module):
         """
         length, count = seen.began.shape
         features = self._look(seen).unflatten(0, (length, count))
-        hidden, cell = memory if memory is not None else self.blank_memory(count)
+        memory = memory or self.first_memory(count, seen.target)
+        hidden, cell = memory.hidden, memory.cell
+        if memory.read is not None:
+            features = features + memory.read
         remembered = []
         for step in range(length):
             kept = (~seen.began[step])[:, None]
@@ -152,7 +178,11 @@ class Policy(nn.Module):
         shape = (length, count, len(self.table))
         value = self.value(z.detach() if self.value_apart or value_alone else z).view(length, count)
         return Decided(
-            choices.view(shape), (log_prob * used).view(shape), (entropy * used).view(shape), value, (hidden, cell)
+            choices.view(shape),
+            (log_prob * used).view(shape),
+            (entropy * used).view(shape),
+            value,
+            Memory(hidden, cell, memory.read),
         )
 
     def _look(self, seen: Seen) -> Tensor:
@@ -161,7 +191,7 @@ class Policy(nn.Module):
         images = [] if self.blind else [canvas]
         if self.conditional:
             assert seen.target is not None
-            images.append(seen.target.flatten(0, 1))
+            images.append(seen.target.expand(len(seen.began), *seen.target.shape).flatten(0, 1))
         axis = torch.linspace(-1.0, 1.0, canvas.shape[-1], device=canvas.device)
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         places = torch.stack([columns, rows]).expand(len(canvas), -1, -1, -1)

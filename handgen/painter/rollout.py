@@ -47,8 +47,7 @@ class Rollout:
         began[0] = True
         previous = torch.cat([torch.zeros_like(self.actions[:1]), self.actions[:-1]])
         strokes = draws(previous).long().cumsum(0)
-        target = None if self.target is None else self.target.expand(length, *self.target.shape)
-        return Seen(self.canvases[:-1], previous, began, strokes, self.noise.expand(length, -1, -1), target)
+        return Seen(self.canvases[:-1], previous, began, strokes, self.noise.expand(length, -1, -1), self.target)
 
 
 @torch.no_grad()
@@ -78,9 +77,8 @@ def paint_freely(
     previous = torch.zeros(1, count, len(world.table), device=noise.device)
     memory, actions, log_probs = None, [], []
     strokes = torch.zeros(1, count, dtype=torch.int64, device=noise.device)
-    wanted = None if target is None else target[None]
     for step in range(length):
-        seen = Seen(canvases[-1][None], previous, began & (step == 0), strokes, noise[None], wanted)
+        seen = Seen(canvases[-1][None], previous, began & (step == 0), strokes, noise[None], target)
         decided = policy(seen, memory, greedy=greedy, temperature=temperature)
         memory, previous, strokes = decided.memory, decided.actions, strokes + draws(decided.actions)
         actions.append(decided.actions[0])

@@ -151,11 +151,11 @@ def _propose(policy: Policy, node: Node, noise: Tensor, target: Tensor | None, c
         torch.full((1, count), first, device=noise.device),
         torch.full((1, count), node.strokes, device=noise.device),
         noise.expand(1, count, -1),
-        None if target is None else target.expand(1, count, -1, -1, -1),
+        None if target is None else target.expand(count, -1, -1, -1),
     )
-    memory = None if node.memory is None else (node.memory[0].expand(count, -1), node.memory[1].expand(count, -1))
+    memory = node.memory and node.memory.each(lambda part: part.expand(count, -1))
     decided = policy(seen, memory)
     node.actions = decided.actions[0]
-    node.memory = (decided.memory[0][:1], decided.memory[1][:1])
+    node.memory = decided.memory.each(lambda part: part[:1])
     node.visits, node.gains = [0] * count, [0.0] * count
     return float(decided.value[0, 0])

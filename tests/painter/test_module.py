@@ -182,6 +182,22 @@ def test_coarse_pictures_fade_away_over_the_last_third_of_fit(tmp_path: Path, mo
     assert weights == pytest.approx([1.0] * 7 + [0.9, 0.6, 0.3])
 
 
+def test_a_copying_policy_begins_with_what_fit_has_learnt_to_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, imitation = [], Painter.imitation
+
+    def watched(self: Painter, rollout: Rollout) -> torch.Tensor:
+        assert self.policy.reader is not None
+        ours, learnt = self.policy.reader.state_dict(), self.stroke_net.encoder.state_dict()
+        seen.append(all(torch.equal(ours[name], learnt[name]) for name in learnt))
+        return imitation(self, rollout)
+
+    monkeypatch.setattr(Painter, "imitation", watched)
+    trainer(tmp_path, 2).fit(painter(conditional=True), Paintings(**DATA))
+    assert seen == [True, False]  # from where it goes on learning
+
+
 def test_imitation_falls_over_the_rewarded_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights: list[float] = []
     improve = Painter._improve
