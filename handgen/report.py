@@ -19,6 +19,7 @@ from handgen.results import Record, merge_results, read_records
 RESULTS = Path("experiments", "results")
 MARKED = re.compile(r"(<!-- table:(?P<name>[\w.-]+) -->\n).*?(<!-- /table:(?P=name) -->)", re.DOTALL)
 ABSENT = "-"
+FOLDED = "<details><summary>how these were measured: seeds, steps, time, machine, commit, command</summary>"
 SHARES = ("valid_rate", "coverage", "skin", "orientation", "precision", "recall", "sensitivity", "specificity", "real_")
 """Metrics, by their beginnings, that are shares of something."""
 
@@ -83,7 +84,8 @@ def render(table: Table, records: Sequence[Record]) -> str:
     for published in table.published:
         labels = [published.label, *[""] * (len(table.row_heads) - 1)]
         lines.append("| " + " | ".join((*labels, *(published.cells.get(column, ABSENT) for column in columns))) + " |")
-    return "\n".join([*lines, *(f"\n{note}" for note in footnotes(chosen))])
+    notes = [f"\n{note}" for note in footnotes(chosen)]
+    return "\n".join([*lines, *([f"\n{FOLDED}", *notes, "\n</details>"] if notes else [])])
 
 
 def pool(records: Sequence[Record]) -> Record:

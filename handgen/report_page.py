@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handgen.interquartile import bootstrap_interval, interquartile_mean
-from handgen.report import number, render
+from handgen.report import FOLDED, number, render
 from handgen.report_tables import TABLES
 from handgen.results import Record
 
@@ -212,7 +212,8 @@ def to_html(markdown: str) -> str:
             rows.append("<tr>" + "".join(f"<{tag}>{inline(cell)}</{tag}>" for cell in cells) + "</tr>")
         elif line.startswith("<sub>"):
             notes.append(f'<p class="note">{inline(line.removeprefix("<sub>").removesuffix("</sub>"))}</p>')
-    return f"<table>{''.join(rows)}</table>" + "".join(notes)
+    folded = f"{FOLDED}{''.join(notes)}</details>" if notes else ""
+    return f"<table>{''.join(rows)}</table>{folded}"
 
 
 def inline(text: str) -> str:
