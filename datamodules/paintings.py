@@ -21,7 +21,7 @@ from handgen.painter.worlds import World
 from handgen.processes import gathered, process_count, process_rank, seed_of_process
 
 Batch = dict[str, Any]
-PROGRAM_CHUNK = 500
+PROGRAM_CHUNK = 125
 
 
 class PaintingAgent(Protocol):
