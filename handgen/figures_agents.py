@@ -30,17 +30,18 @@ REMEDIES = {
     "sac_imm_uncropped": "no random crops, one softmax over all cells",
     "sac_imm_pole": "foreground weight, equivariance, separation, concentration",
     "sac_imm_frames": "points of single frames, and their differences",
+    "sac_imm_settled": "reliable directions, past actions",
     "sac_imm": "fresh starts: ours",
 }
 """From the original to ours: each experiment adds one remedy to the one before, in the order of docs/pixels.md."""
-LEFT_OUT = {
-    "sac_imm_frames": "ours without fresh starts",
-    "sac_imm_reliable": "the same, of the keypoints the reliable directions alone",
-    "sac_imm_settled": "the same, and past actions",
-    "sac_imm_told": "the same, and fresh starts",
-    "sac_imm": "ours",
+TOLD = {
+    "sac_imm_frames": "neither, without fresh starts",
+    "sac_imm_reliable": "reliable directions, without fresh starts",
+    "sac_imm_settled": "both, without fresh starts",
+    "sac_imm_untold": "neither, with fresh starts",
+    "sac_imm": "both, with fresh starts: ours",
 }
-"""What looked like a remedy and was taken out again, in the order of docs/pixels.md."""
+"""What the agent is told beside the points and their differences, in the order of docs/pixels.md."""
 PUBLISHED_AT_100K = {"SAC+AE, published": 311.0, "best from pixels, published": 851.0}
 """Returns after 100,000 environment steps: Srinivas et al. 2020 (arXiv:2004.04136), Simoun (ICCV 2023)."""
 FORMS = {

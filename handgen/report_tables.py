@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from handgen.figures_agents import FORMS, LEFT_OUT, PIXELS, REMEDIES
+from handgen.figures_agents import FORMS, PIXELS, REMEDIES, TOLD
 from handgen.leaderboard import ENTRIES
 from handgen.results import Record
 
@@ -275,13 +275,13 @@ TABLES: dict[str, Table] = {
         experiments=tuple(REMEDIES),
         names={name: f"`{name}`: {remedy}" for name, remedy in REMEDIES.items()},
     ),
-    # What looked like a remedy and was none.
-    "left_out": Table(
+    # With and without reliable directions and past actions.
+    "told": Table(
         columns={f"return@{steps}k": f"return after {steps}k steps" for steps in (25, 50, 100)},
         rows=("experiment",),
-        row_heads=("agent",),
-        experiments=tuple(LEFT_OUT),
-        names={name: f"`{name}`: {what}" for name, what in LEFT_OUT.items()},
+        row_heads=("what it is told",),
+        experiments=tuple(TOLD),
+        names={name: f"`{name}`: {what}" for name, what in TOLD.items()},
     ),
     # What painters of nothing in particular paint, stage by stage.
     "painters": Table(

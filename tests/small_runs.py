@@ -33,7 +33,7 @@ SMALL: dict[str, list[str]] = {
         "--trainer.max_epochs=2", "--evaluate_after_fit=false",
     ],
     "sac_imm": [
-        *PIXELS, "--data.keypoint_updates=4", "--data.keypoint_batch_size=4",
+        *PIXELS, "--data.keypoint_updates=4", "--data.keypoint_batch_size=4", "--model.smallest_reliability=null",
         "--model.resets_env_steps=[600]",
     ],
     "sac_ae": PIXELS,

@@ -25,9 +25,9 @@ class SACIMM(SAC):
     """SAC on the keypoints that IMM finds in single frames.
 
     KeyNet (Jakab et al. 2018, arXiv:1806.07823) is learnt first, from the frames of the random decisions, and then
-    stands still; the agent's state is where its points are and how they moved (`KeypointState`). So stored experience
-    stays true, and a batch costs no pass through the network. What each step from agents that learn keypoints and
-    control at once is worth is measured in docs/pixels.md.
+    stands still; the agent's state is where its points are, how they moved and what it did (`KeypointState`). So
+    stored experience stays true, and a batch costs no pass through the network. Why each of this differs from agents
+    that learn keypoints and control at once is measured in docs/pixels.md.
 
     Two kinds of batches come from :class:`handgen.datamodules.keypoint_rollouts.KeypointRollouts`: frames ``image``
     uint8 (B, 3 S, H, W), for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions and
@@ -40,7 +40,7 @@ class SACIMM(SAC):
         described_frames: frames S that one set of keypoints is found in: 1, or all, as in the original.
         imm: settings of :class:`handgen.keypoints.module.IMM`.
         motion_scale: factor of the differences between frames.
-        see_actions: let the agent see what it did between the frames too.
+        see_actions: let the agent see what it did between the frames.
         smallest_reliability: signal to noise below which a direction in the space of all coordinates is left out of
             the descriptions (`reliable_directions`); None tells every coordinate by itself.
         kwargs: those of :class:`handgen.sac.SAC`.
@@ -57,8 +57,8 @@ class SACIMM(SAC):
         described_frames: int = 1,
         imm: dict[str, Any] | None = None,
         motion_scale: float = 3.0,
-        see_actions: bool = False,
-        smallest_reliability: float | None = None,
+        see_actions: bool = True,
+        smallest_reliability: float | None = 6.0,
         **kwargs: Any,
     ) -> None:
         if not 1 <= described_frames <= frame_stack:
