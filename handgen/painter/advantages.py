@@ -28,7 +28,7 @@ def advantages(policy: Policy, rollout: Rollout, reward: Tensor, h: Settings) ->
         reward: (T, B).
         h: settings of the painter.
     """
-    now = policy(rollout.seen(), actions=rollout.actions)
+    now = policy(rollout.seen(), actions=rollout.actions, temperature=h["temperature"])
     if h["algorithm"] == "a2c":
         log_ratio = now.log_prob.sum(-1) - rollout.log_prob
         returns, advantage = losses.vtrace(log_ratio, reward, now.value, h["gamma"], h["trace"])

@@ -71,17 +71,17 @@ def paint_many(
     """Paint ``count`` pictures, or targets (N, C, H, W) in [0, 1], a few at a time.
 
     Args:
-        painter: whose world is painted in, at its temperature.
+        painter: whose world is painted in.
         count: N.
         target: what is to be painted.
         policy: decides.
         greedy: take the likeliest choices; None does so where there is a target.
     """
-    world, temperature, finished, actions = painter.world(), painter.hparams["temperature"], [], []
+    world, finished, actions = painter.world(), [], []
     likeliest = target is not None if greedy is None else greedy
     for first in range(0, count, CHUNK):
         wanted = None if target is None else target[first : first + CHUNK]
-        made = painter.paint(world, min(CHUNK, count - first), wanted, likeliest, policy, temperature)
+        made = painter.paint(world, min(CHUNK, count - first), wanted, likeliest, policy)
         finished.append(made.finished)
         actions.append(made.actions.transpose(0, 1))
     return Painted(torch.cat(finished), torch.cat(actions))
@@ -89,13 +89,14 @@ def paint_many(
 
 def search_many(painter: Painter, count: int, target: Tensor | None, policy: Policy) -> Painted:
     """The same by `handgen.painter.tree_search`, one after the other."""
-    found = []
+    found, length = [], int(painter.hparams["length"])
+    on_the_way = painter.hparams["credit"] == "difference"
+    proposes = partial(policy, temperature=painter.hparams["temperature"])
     for row in range(count):
         wanted = None if target is None else target[row : row + 1]
         noise = torch.randn(1, NOISE, device=painter.device)
         score = partial(painter.worth, target=wanted)
-        world, length, credit = painter.world().copy(), int(painter.hparams["length"]), painter.hparams["credit"]
-        found.append(search(policy, world, length, noise, score, wanted, on_the_way=credit == "difference"))
+        found.append(search(proposes, painter.world().copy(), length, noise, score, wanted, on_the_way=on_the_way))
     return Painted(torch.stack([canvas for _, canvas in found]), torch.stack([actions for actions, _ in found]))
 
 

@@ -81,7 +81,8 @@ class Painter(LightningModule):
         imitation_falls: let that weight fall evenly to 0 over ``rl``.
         paintings_of_a_target: how often each target of a batch is painted; where that is more than once, advantages are
             less their mean over the paintings of a target.
-        temperature: by which the logits of places are divided in evaluation and samples; 1 while learning, always.
+        temperature: by which the logits of places are divided wherever the policy paints, in ``rl`` too; imitation
+            judges it at 1.
         new_stroke_penalty: for a stroke that continues none.
         blank_penalty: for an empty canvas at the end.
         instance_noise: SD of the noise on all that the discriminator sees, so that it judges shapes, not the pixels at
@@ -193,11 +194,10 @@ class Painter(LightningModule):
         target: Tensor | None = None,
         greedy: bool = False,
         policy: Policy | None = None,
-        temperature: float = 1.0,
     ) -> Rollout:
         """Paint ``count`` pictures, or the targets (B, C, H, W) in [0, 1], with the global random state."""
-        noise = torch.randn(count, NOISE, device=self.device)
-        return paint_freely(policy or self.policy, world, self.hparams["length"], noise, target, greedy, temperature)
+        noise, h = torch.randn(count, NOISE, device=self.device), self.hparams
+        return paint_freely(policy or self.policy, world, h["length"], noise, target, greedy, h["temperature"])
 
     @torch.no_grad()
     def programs(self, image: Tensor) -> Tensor:
@@ -229,12 +229,12 @@ class Painter(LightningModule):
         policies = {"rl": self.policy, "distilled": self.distilled}
         if sampler is not None and sampler not in policies:
             raise UserError(f"there is no sampler {sampler!r}: take rl or distilled")
-        target, temperature = None, self.hparams["temperature"]
+        target = None
         with seeded(seed, self.device):
             if self.hparams["conditional"]:
                 target = some_pictures(self.to_copy, count).to(self.device)
             policy = policies[sampler or "rl"]
-            return self.paint(self.world(), count, target, target is not None, policy, temperature)
+            return self.paint(self.world(), count, target, target is not None, policy)
 
     # Training.
 
@@ -372,7 +372,8 @@ class Painter(LightningModule):
                 advantage, returns = advantages(self.policy, rollout, reward, self.hparams)
             for rows in self._split(reward.shape[1]):
                 part = rollout.rows(rows)
-                decided = self.policy(part.seen(), actions=part.actions, value_alone=value_alone)
+                heat = self.hparams["temperature"]
+                decided = self.policy(part.seen(), actions=part.actions, temperature=heat, value_alone=value_alone)
                 value_loss = F.mse_loss(decided.value, returns[:, rows])
                 loss = self.hparams["value_weight"] * value_loss
                 if not value_alone:  # advantages are of use only once discriminator and value have learnt

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from handgen.painter.actions import draws
-from handgen.painter.policy import Memory, Policy, Seen
+from handgen.painter.policy import Decided, Memory, Seen
 from handgen.painter.worlds import World
 
 EXPLORATION = 1.25
 Score = Callable[[Tensor], Tensor]
 """What canvases (N, C, H, W) are worth, (N,)."""
+Proposer = Callable[[Seen, Memory | None], Decided]
+"""A policy that draws actions."""
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Node:
 
 @torch.no_grad()
 def search(
-    policy: Policy,
+    policy: Proposer,
     world: World,
     length: int,
     noise: Tensor,
@@ -93,7 +95,7 @@ def search(
 
 
 def _simulate(
-    policy: Policy,
+    policy: Proposer,
     root: Node,
     left: int,
     noise: Tensor,
@@ -143,7 +145,7 @@ def _open(node: Node, chosen: int, score: Score) -> Node:
     return Node(world, action, node.memory, float(score(canvas)), node.strokes + int(draws(action)))
 
 
-def _propose(policy: Policy, node: Node, noise: Tensor, target: Tensor | None, count: int, first: bool) -> float:
+def _propose(policy: Proposer, node: Node, noise: Tensor, target: Tensor | None, count: int, first: bool) -> float:
     """Draw a node's actions; what the policy thinks will be gained after it."""
     seen = Seen(
         node.world.canvas.expand(1, count, -1, -1, -1),

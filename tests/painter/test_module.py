@@ -198,6 +198,28 @@ def test_a_copying_policy_begins_with_what_fit_has_learnt_to_see(
     assert seen == [True, False]  # from where it goes on learning
 
 
+def test_paintings_are_judged_at_the_temperature_at_which_they_were_painted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_ratios, clipped, vtrace = [], losses.clipped_policy_loss, losses.vtrace
+
+    def watched_loss(log_prob: torch.Tensor, old: torch.Tensor, *others: Any) -> torch.Tensor:
+        log_ratios.append((log_prob - old).abs().max().item())
+        return clipped(log_prob, old, *others)
+
+    def watched_trace(log_ratio: torch.Tensor, *others: Any) -> Any:
+        log_ratios.append(log_ratio.abs().max().item())
+        return vtrace(log_ratio, *others)
+
+    monkeypatch.setattr(losses, "clipped_policy_loss", watched_loss)
+    monkeypatch.setattr(losses, "vtrace", watched_trace)
+    stages = {"fit_updates": 0, "distill_updates": 0, "distill_on": "random", "warming_updates": 0}
+    for algorithm in ("ppo", "a2c"):
+        module = painter(temperature=0.25, algorithm=algorithm, policy_epochs=1, minibatches=1)
+        trainer(tmp_path / algorithm, 1).fit(module, Paintings(**{**DATA, **stages}))
+    assert log_ratios == pytest.approx([0.0] * 4, abs=1e-4)  # the policy has not moved since it painted
+
+
 def test_imitation_falls_over_the_rewarded_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights: list[float] = []
     improve = Painter._improve
