@@ -11,14 +11,14 @@ Compute = Literal["auto", "float32", "bfloat16"]
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether there are matrix units for bfloat16: AMX on a CPU, any CUDA GPU that torch says has them.
+    """Whether there are instructions for bfloat16: AMX or AVX-512 BF16 on a CPU, what torch says of a CUDA GPU.
 
-    On a CPU without AMX the conversions cost more than they gain.
+    On a CPU with neither the conversions cost more than they gain.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.12 or so
-    return device.type == "cpu" and bool(capabilities.get("amx_bf16", False))
+    return device.type == "cpu" and any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def autocast(device: torch.device, compute: Compute) -> AbstractContextManager[None]:

@@ -18,9 +18,12 @@ def test_a_format_can_be_forced() -> None:
     assert product_dtype("bfloat16") == torch.bfloat16
 
 
-@pytest.mark.parametrize(("units", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_follows_the_hardware(monkeypatch: pytest.MonkeyPatch, units: bool, expected: torch.dtype) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units}, raising=False)
+@pytest.mark.parametrize("instructions", ["amx_bf16", "avx512_bf16"])
+@pytest.mark.parametrize(("there", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_auto_follows_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, instructions: str, there: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: there}, raising=False)
     assert product_dtype("auto") == expected
 
 
