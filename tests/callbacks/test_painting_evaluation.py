@@ -12,6 +12,7 @@ from handgen.callbacks.painting_evaluation import PaintingEvaluation, enlarged
 from handgen.datamodules.paintings import Paintings
 from handgen.errors import UserError
 from handgen.painter import evaluation
+from handgen.painter import module as module_file
 from handgen.painter.module import Painter
 from handgen.random_state import seeded
 
@@ -95,17 +96,19 @@ def test_copies_are_of_the_likeliest_actions_and_the_rest_is_drawn() -> None:
     assert vars(painted).keys() == {"finished", "actions"}  # canvases on the way are not kept
 
 
-def test_temperature_is_of_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_painter_paints_at_its_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
     module, asked = Painter(**TINY, temperature=0.7), []
-    plain = Painter.paint
+    plain = module_file.paint_freely
 
-    def watched(self: Painter, *args: Any) -> Any:
-        asked.append(args[5:])
-        return plain(self, *args)
+    def watched(*args: Any) -> Any:
+        asked.append(args[-1])
+        return plain(*args)
 
-    monkeypatch.setattr(Painter, "paint", watched)
+    monkeypatch.setattr(module_file, "paint_freely", watched)
     evaluation.paint_many(module, 3, None, module.policy)
-    assert asked == [(0.7,)]
+    module.paint(module.world(), 2)
+    module.sample(2)
+    assert asked == [0.7] * 3
 
 
 def test_copies_are_compared_with_their_targets(tmp_path: Path) -> None:
