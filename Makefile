@@ -82,7 +82,7 @@ leaderboard: setup  ## hands of every method that has been trained, judged by th
 	@$(RUN) leaderboard $(ARGS)
 
 .PHONY: demo
-demo: setup  ## one small result of each method in three minutes, on one page of pictures (runs/demo.html)
+demo: setup  ## one small result of each method in a few minutes, on one page of pictures (runs/demo.html)
 	@$(RUN) demo $(ARGS)
 
 .PHONY: bench

@@ -33,7 +33,7 @@ Generative models and reinforcement learning that draw anatomically correct huma
   population  population-based training on Ray: handgen population spiral_mnist --members 4
   report      rewrite the tables of README.md and docs/, figures and report.html from experiments/results
   leaderboard hands of every method that has been trained, judged by the same judges
-  demo        one small result of each method in three minutes, on one page of pictures
+  demo        one small result of each method in a few minutes, on one page of pictures
   bench       compare speeds with reference implementations
   doctor      what this machine can do, and what to install for the rest
 

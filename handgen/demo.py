@@ -1,4 +1,4 @@
-"""``handgen demo``: one small result of each method in about three minutes, and a page of their pictures.
+"""``handgen demo``: one small result of each method in a few minutes, and a page of their pictures.
 
 The presets in ``experiments/demo`` are trained two at a time; none of them is long enough to be good.
 """
@@ -24,10 +24,10 @@ from handgen.whole_files import whole_file
 AT_A_TIME = 2
 KINDS = {".png": "image/png", ".gif": "image/gif"}
 HEAD = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>handgen in three minutes</title><style>'
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>handgen in a few minutes</title><style>'
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
     "img{max-width:100%;max-height:26rem;margin:.5rem 1rem .5rem 0;image-rendering:pixelated;border:1px solid #ddd}"
-    "</style><h1>handgen in three minutes</h1>"
+    "</style><h1>handgen in a few minutes</h1>"
 )
 
 
