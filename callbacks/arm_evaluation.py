@@ -16,6 +16,7 @@ from handgen.callbacks.image_log import log_image
 from handgen.episodes import steps_name
 from handgen.errors import UserError
 from handgen.images import make_grid
+from handgen.loggers import log_metrics
 from handgen.results import Measurement
 
 COLUMNS = 4
@@ -135,8 +136,7 @@ class ArmEvaluation(Callback):
         self._envs.clear()
 
     def _log(self, trainer: Trainer, name: str, value: float) -> None:
-        for logger in trainer.loggers:
-            logger.log_metrics({name: value}, step=trainer.global_step)
+        log_metrics(trainer, {name: value})
 
     def _show(self, trainer: Trainer, name: str, found: Imitations, when: str) -> None:
         """A sheet."""

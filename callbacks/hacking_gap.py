@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from handgen.anatomy.evaluation import Judge, judge_images
 from handgen.callbacks.hand_evaluation import load_judges
 from handgen.errors import UserError
+from handgen.loggers import log_metrics
 from handgen.random_state import seeded
 
 
@@ -61,8 +62,7 @@ class HackingGap(Callback):
             images = (module.sample(self.samples, seed=self.seed) * 255).round().to(torch.uint8).cpu()
         point = gap(images, judges, rewarded_judge(module))
         self.curve.append({"updates": float(trainer.global_step), **point})
-        for logger in trainer.loggers:
-            logger.log_metrics({f"eval/{name}": value for name, value in point.items()}, step=trainer.global_step)
+        log_metrics(trainer, {f"eval/{name}": value for name, value in point.items()})
 
     def state_dict(self) -> dict[str, Any]:
         """The curve so far, for a resumed run."""

@@ -25,6 +25,7 @@ from handgen.anatomy.evaluation import (
 from handgen.anatomy.metrics import nearest_neighbours
 from handgen.anatomy.sheets import contact_sheet, neighbour_sheet
 from handgen.errors import UserError
+from handgen.loggers import log_metrics
 from handgen.results import Measurement
 
 if TYPE_CHECKING:
@@ -117,8 +118,7 @@ class HandEvaluation(Callback):
             return
         _print_table(self.measurements, str(getattr(datamodule, "dataset", "")))
         values = {f"eval/{m.metric}/{m.variant}": m.value for m in self.measurements}
-        for logger in trainer.loggers:
-            logger.log_metrics(values, step=trainer.global_step)
+        log_metrics(trainer, values)
 
     def _draw(self, module: Any, train: Tensor, test: Tensor) -> dict[str, Drawn]:
         """Images of every variant: the samplers in the model's order, then the two ceilings."""

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from handgen.errors import UserError
 from handgen.latent.transform import check_lambda, loss_delta_reward
+from handgen.loggers import log_metrics
 
 KEYS = {
     ("train", "total"): "train/loss",
@@ -92,8 +93,7 @@ class LossDeltaReward(Callback):
         metrics = {"env/loss": loss}
         if self.previous is not None:
             metrics |= {"env/reward": reward, "env/loss_change": loss - self.previous}
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step=trainer.global_step)
+        log_metrics(trainer, metrics)
         module.receive_reward(reward if self.previous is not None else None, loss)
         self.previous, self.total, self.count, self.due = loss, 0.0, 0, True
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from handgen.callbacks.image_log import log_image
 from handgen.episodes import steps_name
 from handgen.images import make_grid
+from handgen.loggers import log_metrics
 from handgen.painter.evaluation import (
     Fit,
     Painted,
@@ -211,8 +212,7 @@ class PaintingEvaluation(Callback):
         return images[:count].to(device).float() / 255
 
     def _log(self, trainer: Trainer, name: str, value: float) -> None:
-        for logger in trainer.loggers:
-            logger.log_metrics({name: value}, step=trainer.global_step)
+        log_metrics(trainer, {name: value})
 
     def _show(self, trainer: Trainer, shown: dict[str, Tensor], when: str) -> None:
         """A sheet of each."""

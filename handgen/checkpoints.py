@@ -83,3 +83,13 @@ def load_weights(module: LightningModule, path: Path) -> None:
             f"{path} does not fit this {type(module).__name__} ({reason[:160]}): give the --model settings"
             " that it was trained with (config.yaml in its run folder)"
         ) from error
+
+
+def trained_batches(checkpoint: dict[str, Any]) -> int:
+    """How many batches had been learnt from when it was written; ``global_step`` counts the steps of each optimiser."""
+    loop = checkpoint.get("loops", {}).get("fit_loop")
+    if not loop:
+        return int(checkpoint.get("global_step", 0))
+    progress = loop["epoch_loop.batch_progress"]["total"]
+    # Lightning counts a batch after the hook in which Ctrl-C saves.
+    return int(loop["epoch_loop.state_dict"]["_batches_that_stepped"] + progress["processed"] - progress["completed"])

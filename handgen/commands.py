@@ -18,7 +18,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from handgen import runs
 from handgen.callbacks.episode_video import write_gif, write_mp4
 from handgen.callbacks.results import ResultWriter
-from handgen.checkpoints import load_weights, read_checkpoint
+from handgen.checkpoints import load_weights, read_checkpoint, trained_batches
 from handgen.cli_messages import friendly_errors, quiet
 from handgen.errors import UserError
 from handgen.experiment_arguments import Prepared, prepare
@@ -137,7 +137,7 @@ class HandgenCLI(LightningCLI):
         self.prepared = prepared
         self.folder = Path()
         self.checkpoint: Path | None = None
-        self.trained_steps = 0
+        self.trained_batches = 0
         self.exit_code = 0
         file = "config.yaml" if prepared.command == "fit" else f"config-{prepared.command}.yaml"
         strict: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False}  # a shortened name is a typo
@@ -190,7 +190,7 @@ class HandgenCLI(LightningCLI):
         self.seed = int(settings["seed_everything"] or 0)
         self.checkpoint = self._find_checkpoint(settings["ckpt_path"], root, settings["name"])
         if self.checkpoint:
-            self.trained_steps = int(read_checkpoint(self.checkpoint).get("global_step", 0))
+            self.trained_batches = trained_batches(read_checkpoint(self.checkpoint))
         if settings["starts_from"]:
             self._provide_start(root, settings["starts_from"], threads)
         self.folder = self._find_folder(root, settings["name"])
@@ -258,7 +258,7 @@ class HandgenCLI(LightningCLI):
         """The run's loggers; drawing samples, filming and rendering log nothing."""
         if self.prepared.command in ("sample", "video", "frames"):
             return False
-        before = self.trained_steps if self.prepared.command == "fit" else None
+        before = self.trained_batches if self.prepared.command == "fit" else None
         return run_loggers(self.folder, self._settings["name"], before_step=before)
 
     def _run_subcommand(self, subcommand: str) -> None:

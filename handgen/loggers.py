@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
@@ -69,6 +70,16 @@ class MetricsFile(CSVLogger):
     def log_dir(self) -> str:
         """The run folder itself."""
         return str(self.save_dir)
+
+
+def log_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
+    """Log what a callback has measured after the last update, in the row of that update.
+
+    ``trainer.global_step`` would count the steps of each optimiser; rows are counted in batches.
+    """
+    step = trainer.fit_loop.epoch_loop._batches_that_stepped  # as Lightning counts what modules log
+    for logger in trainer.loggers:
+        logger.log_metrics(metrics, step=step)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
