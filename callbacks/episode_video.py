@@ -84,9 +84,12 @@ class EpisodeVideo(Callback):
             frames.append(self._picture(module, env, obs))
             step = envs.step(player.act(obs))
             obs = step.obs
-            ended += int(step.terminated | step.truncated)
+            if not step.terminated | step.truncated:
+                continue
+            ended += 1
             if ended == self.episodes:
                 break
+            player = Player(module, envs)  # one knows of no earlier episode
         rate = float(env.metadata.get("render_fps") or 12)
         env.close()
         return torch.stack(frames), rate

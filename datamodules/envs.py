@@ -217,7 +217,7 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
         import handgen.pixels  # noqa: F401  # registers them
     try:
         env: gymnasium.Env[Any, Any] = gymnasium.make(env_id, **kwargs)
-    except (gymnasium.error.Error, ImportError) as error:
+    except (gymnasium.error.Error, ImportError, TypeError) as error:  # TypeError: of arguments that there are not
         raise UserError(f"cannot make the environment {env_id!r}: {error}") from error
     action, obs = env.action_space, env.observation_space
     if not isinstance(action, gymnasium.spaces.Box) or len(action.shape) != 1 or not action.is_bounded():

@@ -49,8 +49,8 @@ class KeypointRollouts(ReplayDataModule):
         check_ranges(
             warmup_decisions=(
                 self.warmup_decisions,
-                self.warmup_decisions >= 1,
-                "be at least 1: keypoints need frames",
+                self.warmup_decisions >= 2,
+                "be at least 2: keypoints need frames",
             ),
             keypoint_updates=(keypoint_updates, keypoint_updates >= 1, "be at least 1"),
             keypoint_batch_size=(keypoint_batch_size, keypoint_batch_size >= 2, "be at least 2"),

@@ -59,8 +59,9 @@ class Experience:
 class ReplayDataModule(LightningDataModule):
     """An environment, a replay buffer and their random states; resuming is exact.
 
-    A batch holds what `ReplayBuffer.sample` returns and ``env_steps``. Evaluation uses environments of its own, the
-    mean action and fixed seeds. Under DDP each process has its own environments, seeds and replay.
+    A batch holds what `ReplayBuffer.sample` returns, ``env_steps`` and ``decisions`` (of this process). Evaluation uses
+    environments of its own, the mean action and fixed seeds. Under DDP each process has its own environments, seeds
+    and replay.
 
     Args:
         env_id: id of a Gymnasium environment.
@@ -206,6 +207,10 @@ class ReplayDataModule(LightningDataModule):
             sizes["obs_dim"] = envs.obs_shape[0]
         if len(envs.obs_shape) == 3:
             sizes |= {"image_size": envs.obs_shape[-1], "frame_stack": getattr(envs, "frame_stack", 1)}
+        sees_images = "image_size" in asked
+        if sees_images != (len(envs.obs_shape) == 3) and ("obs_dim" in asked or sees_images):
+            shows, sees = ("images", "vectors") if len(envs.obs_shape) == 3 else ("vectors", "images")
+            raise UserError(f"{self.env_id} shows {shows}, and {type(self.agent).__name__} sees {sees}")
         for name, size in sizes.items():
             if asked.get(name, size) != size:
                 raise UserError(f"{self.env_id} needs --model.{name}={size}, not {asked[name]}")
@@ -217,7 +222,8 @@ class ReplayDataModule(LightningDataModule):
         while self.updates + 1 > self.updates_per_decision * (self.decisions - free):
             self._decide(self.agent.act(self._seen().to(self.agent.device)).to(self._obs.device))
         self.updates += 1
-        return {**self.replay.sample(self.batch_size, self.generator), "env_steps": self.env_steps}
+        counts = {"env_steps": self.env_steps, "decisions": self.decisions}
+        return {**self.replay.sample(self.batch_size, self.generator), **counts}
 
     def _warm_up(self) -> None:
         """Fill the replay with random decisions, once."""

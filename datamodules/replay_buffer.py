@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from handgen.errors import UserError
+from handgen.processes import processes_here
 
 Batch = dict[str, Any]
 Kind = tuple[tuple[int, ...], torch.dtype]  # shape of an entry and its type
@@ -46,7 +47,9 @@ class ReplayBuffer:
         device: torch.device | str = "cpu",
     ) -> None:
         self.rows, self.num_envs, self.n_step = capacity_transitions // num_envs, num_envs, n_step
-        if n_step < 1 or self.rows < n_step:
+        if n_step < 1:
+            raise UserError(f"n_step must be at least 1, got {n_step}")
+        if self.rows < n_step:
             raise UserError(f"replay_capacity_transitions must hold n_step={n_step} rows of {num_envs} transitions")
         flag, number = ((), torch.bool), ((), torch.float32)
         kinds: dict[str, Kind] = {
@@ -57,7 +60,7 @@ class ReplayBuffer:
             "truncated": flag,
         }
         row = sum(torch.Size(shape).numel() * dtype.itemsize for shape, dtype in kinds.values())
-        check_memory(self.rows * num_envs * row, device)
+        check_memory(self.rows * num_envs * row, torch.device(device))
         # A memory page is taken when it is first written: a short run never needs the whole capacity.
         self.columns = {
             name: torch.zeros(self.rows, num_envs, *shape, dtype=dtype, device=device)
@@ -167,8 +170,10 @@ class ReplayBuffer:
             column[: self.filled] = state["columns"][name].to(column.device)
 
 
-def check_memory(needed: int, device: torch.device | str) -> None:
+def check_memory(needed: int, device: torch.device) -> None:
     """Compare what a full replay takes with what is free, before hours of training show it.
+
+    In main memory it takes twice its size while a checkpoint is written or read, and each process of a machine has one.
 
     Args:
         needed: bytes.
@@ -177,11 +182,15 @@ def check_memory(needed: int, device: torch.device | str) -> None:
     Raises:
         UserError: if it does not fit.
     """
-    free = free_bytes(torch.device(device))
+    free, processes = free_bytes(device), 1
+    if device.type == "cpu":
+        processes = processes_here()
+        needed *= 2 * processes
     if free is not None and needed > free:
+        reason = f" (twice its size for checkpoints, {processes} process{'es' if processes > 1 else ''})"
         raise UserError(
-            f"a full replay takes {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free:"
-            " lower data.replay_capacity_transitions"
+            f"a full replay takes {needed / 2**30:.1f} GiB{reason if device.type == 'cpu' else ''} and"
+            f" {free / 2**30:.1f} GiB are free: lower data.replay_capacity_transitions"
         )
 
 
@@ -189,6 +198,12 @@ def free_bytes(device: torch.device) -> int | None:
     """Free memory of a device, None if it cannot be told."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    found = [free for free in (_free_of_machine(), _free_of_group()) if free is not None]
+    return min(found) if found else None
+
+
+def _free_of_machine() -> int | None:
+    """Main memory that is free or could be."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -198,3 +213,15 @@ def free_bytes(device: torch.device) -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def _free_of_group(root: Path = Path("/sys/fs/cgroup"), group: Path = Path("/proc/self/cgroup")) -> int | None:
+    """What a container or a batch system has left of the memory that it grants, if it limits it (cgroup v2)."""
+    try:
+        lines = group.read_text(encoding="utf-8").splitlines()
+        folder = root / next(line[3:] for line in lines if line.startswith("0::")).lstrip("/")
+        granted, used = (int((folder / f"memory.{name}").read_text(encoding="utf-8")) for name in ("max", "current"))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+    except (OSError, StopIteration, ValueError):  # "max" is no limit
+        return None
+    return granted - used + int(stat.get("inactive_file", 0))  # files that the system would forget

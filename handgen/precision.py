@@ -22,7 +22,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, compute: Compute) -> AbstractContextManager[None]:
-    """Mixed precision for the forward pass of a training step; weights, losses and evaluation stay float32.
+    """Mixed precision for forward passes; weights and losses stay float32.
 
     Args:
         device: where the step runs.

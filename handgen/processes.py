@@ -27,6 +27,12 @@ def process_count() -> int:
     return torch.distributed.get_world_size() if _several() else 1
 
 
+def processes_here() -> int:
+    """Number of the run's processes on this machine, as far as their launcher tells (torchrun, SLURM); all if not."""
+    told = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE")
+    return int(told) if told and told.isdigit() and _several() else process_count()
+
+
 def process_rank() -> int:
     """Which of them this is; as its launcher says (torchrun, SLURM, Lightning) before they talk to each other."""
     return torch.distributed.get_rank() if _several() else _get_rank() or 0

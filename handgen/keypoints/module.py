@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from handgen.errors import UserError, check_choices
+from handgen.errors import UserError, check_choices, check_ranges
 from handgen.keypoints import losses, warps
 from handgen.keypoints.coordinates import Marginals, gaussian_heatmaps, marginals_of
 from handgen.keypoints.networks import GenNet, KeyNet, Layers
@@ -52,8 +52,7 @@ class IMM(LightningModule):
     8. Pixels instead of a perceptual loss. 9. Two frames of a video instead of two warps of a photograph.
     10. Coordinates have -1 and 1 at the borders of the frame, at every resolution.
 
-    Options beside these: noise on the coordinates before they become heat maps (``coordinate_noise``), and transported
-    features (``transporter``), after Kulkarni et al. 2019 (arXiv:1906.11883).
+    An option beside these: transported features (``transporter``), after Kulkarni et al. 2019 (arXiv:1906.11883).
 
     Args:
         keypoints: K, at least 1.
@@ -76,7 +75,6 @@ class IMM(LightningModule):
         rotation_deg: largest rotation of the warp, degrees.
         zoom: largest change of size of the warp; 0.1 is from 1/1.1 to 1.1.
         shift: largest shift of the warp, in [-1, 1] units.
-        coordinate_noise: SD of the noise on coordinates, in [-1, 1] units.
         separation_weight: weight of the repulsion between points; 0 is off.
         separation_sigma: distance over which points repel, in [-1, 1] units.
         concentration_weight: weight of the spread of the score maps; 0 is off.
@@ -114,7 +112,6 @@ class IMM(LightningModule):
         rotation_deg: float = 180.0,
         zoom: float = 0.1,
         shift: float = 0.2,
-        coordinate_noise: float = 0.0,
         separation_weight: float = 0.0,
         separation_sigma: float = 0.1,
         concentration_weight: float = 0.0,
@@ -136,6 +133,11 @@ class IMM(LightningModule):
             crop=(crop, Crop),
             lr_schedule=(lr_schedule, Schedule),
             compute=(compute, Compute),
+        )
+        check_ranges(
+            keypoints=(keypoints, isinstance(keypoints, int), "be a whole number"),
+            width=(width, isinstance(width, int) and width >= 1, "be a whole number of at least 1"),
+            lr=(lr, 0.0 <= lr < math.inf, "be 0 or more"),
         )
         side = image_size if crop == "none" else int(crop_share * image_size)
         if sigma <= 0 or temperature <= 0 or not 0 < crop_share <= 1:
@@ -258,12 +260,11 @@ class IMM(LightningModule):
     def _reconstruction(self, image: Tensor, background: Tensor, keypoints: Tensor) -> dict[str, Tensor]:
         """The weighted error ``recon`` of the frames redrawn from their keypoints and sources, and the plain one."""
         h = self.hparams
-        noisy = keypoints + h["coordinate_noise"] * torch.randn_like(keypoints)
         if h["source"] == "another":
-            redrawn = self._generate(image.roll(1, 0), image, noisy, noisy.roll(1, 0))
+            redrawn = self._generate(image.roll(1, 0), image, keypoints, keypoints.roll(1, 0))
         else:
             source = self._bend(image)
-            redrawn = self._generate(source, image, noisy, self.keynet(source) if h["transporter"] else noisy)
+            redrawn = self._generate(source, image, keypoints, self.keynet(source) if h["transporter"] else keypoints)
         error = losses.squared_error(redrawn, image)
         if h["foreground_weight"] == 0:
             return {"recon": error, "mse": error.detach()}
@@ -344,11 +345,14 @@ def build_imm(settings: dict[str, Any] | None, **sizes: Any) -> IMM:
 
     Args:
         settings: arguments of `IMM`, as written in an experiment.
-        sizes: arguments that follow from the agent; ``settings`` may say otherwise.
+        sizes: arguments that follow from the agent; ``settings`` may say otherwise, but for the shape of its images.
 
     Raises:
         UserError: for a setting that there is not, or of the wrong type.
     """
+    own = {"image_size", "image_channels"} & set(settings or {})
+    if own:
+        raise UserError(f"imm: {', '.join(sorted(own))} cannot be set: keypoints see what the agent sees")
     try:
         return IMM(**{**sizes, **(settings or {})})
     except TypeError as error:

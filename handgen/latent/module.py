@@ -226,6 +226,7 @@ class LatentTuner(SAC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the settings of the VAE beside its weights, so that the checkpoint stands alone."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint[SETTINGS] = dict(self.vae.hparams)
 
     # Use.

@@ -49,12 +49,12 @@ class PixelSAC(AuxiliarySAC):
     Differences from the published code of SAC+AE, numbered as in docs/pixels.md:
 
     1. The critics' and the actor's step are one (:class:`handgen.sac.SAC`), so that the actor sees the critics before
-       their step; the autoencoder's step comes after both, as published.
-    2. The convolutions of a batch are computed once for critics and actor.
-    4. Of the updates caught up with after the warm-up, every second moves actor and targets, as later; the released
-       script repeats one step number there, so that all of them do.
-    5. The temperature's loss is of log alpha (:func:`handgen.sac.losses.temperature_loss`), published: of alpha.
-    6. ``compute: auto`` takes bfloat16 for the convolutions where the processor multiplies it.
+       their step, and the convolutions of a batch are computed once for both; the autoencoder's step comes after both,
+       as published. ``critics_first`` takes the published order.
+    3. Of the updates caught up with after the warm-up, every second moves actor and targets, as later; the released
+       script repeats one step number there, so that all of them do, as with ``delays_count: decisions``.
+    4. The temperature's loss is of log alpha, published: of alpha (``temperature_step: alpha``).
+    5. ``compute: auto`` takes bfloat16 for the convolutions where the processor multiplies it.
 
     A batch is that of :class:`handgen.sac.SAC` with uint8 stacks (B, 3 frame_stack, H, W) as ``obs`` and ``next_obs``.
 
@@ -197,8 +197,8 @@ class PixelSAC(AuxiliarySAC):
             groups.append({"name": "keypoints", "params": list(self.imm.parameters()), "lr": self.imm.hparams["lr"]})
         return groups
 
-    def follow(self, update: int) -> None:
+    def follow(self, turn: int) -> None:
         """Move the target networks; the target's keypoints are normalised as the online ones."""
-        super().follow(update)
+        super().follow(turn)
         for target, online in zip(self.target.encoder.buffers(), self.online.encoder.buffers(), strict=True):
             target.copy_(online)

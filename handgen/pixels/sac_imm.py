@@ -71,6 +71,7 @@ class SACIMM(SAC):
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
         self.imm = model
+        self.learns_keypoints = True
         self.description_dim = size
         self.described_frames = described_frames
         self.register_buffer("description_mean", torch.zeros(size))
@@ -92,14 +93,19 @@ class SACIMM(SAC):
         Raises:
             UserError: if nothing is reliable enough to be told.
         """
+        for buffer in self.imm.buffers():  # running statistics: each process has had batches of its own
+            self._share(buffer)
         points = torch.cat([self._points(part.to(self.device)) for part in frames.split(BATCH)])
         self.description_mean.copy_(points.mean(0))
+        self._share(self.description_mean)
         floor = self.hparams["smallest_reliability"]
         if floor is None:
             self.description_map.copy_(torch.diag(1.0 / points.std(0).clamp(min=SMALLEST_DEVIATION)))
         else:
             shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
             directions, reliability = reliable_directions(points, shifted - points)
+            self._share(directions)
+            self._share(reliability)  # so that all go on, or none
             if reliability[0] < floor:
                 raise UserError(
                     f"keypoints tell nothing: the best direction has a reliability of {float(reliability[0]):.1f}, and "
@@ -107,7 +113,6 @@ class SACIMM(SAC):
                     "--model.smallest_reliability"
                 )
             self.description_map.copy_(directions * (reliability >= floor))
-        self._share(self.description_mean)
         self._share(self.description_map)
 
     def _share(self, buffer: Tensor) -> None:
@@ -150,7 +155,8 @@ class SACIMM(SAC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One update of the keypoints, or one of the agent."""
-        if "image" not in batch:
+        self.learns_keypoints = "image" in batch
+        if not self.learns_keypoints:
             return super().training_step(batch, batch_idx)
         self.env_steps.fill_(batch["env_steps"])
         terms = self.imm.terms(batch["image"].float() / 255.0)
@@ -158,6 +164,11 @@ class SACIMM(SAC):
             self.log("train/mse", terms["mse"])
             self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items() if name != "mse"})
         return self.imm.total(terms, self.global_step)
+
+    def follow(self, turn: int) -> None:
+        """Move targets and mean when the agent has moved."""
+        if not self.learns_keypoints:
+            super().follow(turn)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Those of SAC, and the keypoints'."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import os
 from collections import deque
 from typing import Any, Literal
@@ -25,6 +26,8 @@ Image = NDArray[np.uint8]
 Info = dict[str, Any]
 
 SMALLEST_IMAGE = 16
+UNLIMITED_ENV_STEPS = 1000
+"""Of an episode of a task without a time limit, as many as those of the others have."""
 FAST_FLAGS = {"shadow": False, "reflection": False}
 
 
@@ -33,7 +36,8 @@ class PixelSuite(gymnasium.Env[NDArray[Any], NDArray[np.float32]]):
 
     An *environment step* is one step of the task's control (0.01 s on cart-pole), a *decision* is ``action_repeat`` of
     them with the same action; their rewards, each in [0, 1], are summed. Episodes are cut off after 1000 environment
-    steps (cart-pole: 125 decisions) by the task's own time limit, which truncates and does not terminate.
+    steps (cart-pole: 125 decisions) by the task's own time limit, which truncates and does not terminate; so are those
+    of the few tasks that have none.
 
     Observations: ``observe: pixels`` gives the last ``frame_stack`` RGB frames, newest last, uint8 (3 frame_stack, H,
     W), the first frame of an episode repeated at its start; ``observe: state`` gives the numbers that the task shows,
@@ -79,7 +83,7 @@ class PixelSuite(gymnasium.Env[NDArray[Any], NDArray[np.float32]]):
         video_size: int = 256,
         render_mode: str | None = None,
     ) -> None:
-        check_settings(size, frame_stack, action_repeat, render, supersampling, observe)
+        check_settings(size, frame_stack, action_repeat, camera, render, supersampling, observe)
         draws = observe == "pixels" or render_mode is not None
         with contextlib.nullcontext() if draws else contextlib.suppress(UserError):
             choose_backend()  # for numbers too: without a choice, dm_control looks for a screen and complains
@@ -204,20 +208,20 @@ class PixelSuite(gymnasium.Env[NDArray[Any], NDArray[np.float32]]):
 
 
 def check_settings(
-    size: int, frame_stack: int, action_repeat: int, render: str, supersampling: int, observe: str
+    size: int, frame_stack: int, action_repeat: int, camera: int, render: str, supersampling: int, observe: str
 ) -> None:
     """See `PixelSuite`.
 
     Raises:
         UserError: on the first setting that makes no sense.
     """
+    whole = {"size": size, "frame_stack": frame_stack, "action_repeat": action_repeat, "supersampling": supersampling}
+    for name, number in {**whole, "camera": camera}.items():
+        if not isinstance(number, int):
+            raise UserError(f"{name} must be a whole number, not {number!r}")
     if size < SMALLEST_IMAGE:
         raise UserError(f"size: frames of {size} pixels show nothing, take {SMALLEST_IMAGE} or more")
-    for name, count in {
-        "frame_stack": frame_stack,
-        "action_repeat": action_repeat,
-        "supersampling": supersampling,
-    }.items():
+    for name, count in whole.items():
         if count < 1:
             raise UserError(f"{name} must be 1 or more, not {count}")
     for name, value, choices in (("render", render, ("fast", "paper")), ("observe", observe, ("pixels", "state"))):
@@ -250,7 +254,11 @@ def load_task(domain: str, task: str, random: Any) -> Any:
             asked, known, 5, 0.4
         )
         raise UserError(f"the suite has no task {asked!r}: there is {', '.join(near or known)}")
-    return suite.load(domain, task, task_kwargs={"random": random})
+    loaded = suite.load(domain, task, task_kwargs={"random": random})
+    if not math.isinf(loaded._step_limit):
+        return loaded
+    limit_s = UNLIMITED_ENV_STEPS * loaded.control_timestep()
+    return suite.load(domain, task, task_kwargs={"random": random, "time_limit": limit_s})
 
 
 def open_camera(physics: Any, size: int, number: int) -> Any:

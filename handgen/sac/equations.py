@@ -13,7 +13,7 @@ TargetMinimum = Literal["critics", "actions"]
 EntropyBonus = Literal["discounted", "undiscounted"]
 Bootstrap = Literal["critics", "value"]
 ValueLoss = Literal["none", "squared", "kl"]
-TemperatureStep = Literal["log", "additive"]
+TemperatureStep = Literal["log", "alpha", "additive"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Equations:
         entropy_bonus: the target's entropy bonus is ``discounted`` (SAC v2) or ``undiscounted``.
         bootstrap: the target looks ahead through target ``critics`` (SAC v2) or a target ``value`` network (SAC v1).
         value_loss: ``none`` (SAC v2 has no value network), ``squared`` (SAC v1) or ``kl``.
-        temperature_step: gradient on ``log`` alpha, or an ``additive``, clipped step on alpha.
+        temperature_step: gradient on log alpha of its own loss (``log``) or of that of alpha (``alpha``: v2 eq. 18 as
+            it stands, and SAC+AE's code), or an ``additive``, clipped step on alpha.
         temperature_sign: ``correct`` or ``printed``.
         critics: number of critics.
     """

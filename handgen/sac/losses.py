@@ -142,13 +142,13 @@ def value_loss_kl(log_prob: Tensor, q: Tensor, temperature: Tensor) -> Tensor:
 def temperature_loss(
     log_temperature: Tensor, log_prob: Tensor, target_entropy: float, sign: Sign = "correct"
 ) -> Tensor:
-    """Temperature objective, SAC v2 eq. 18, for log alpha: ``E[-log alpha (log pi(a | s) + H)]``.
+    """Temperature objective, SAC v2 eq. 18, for log alpha: ``E[-log alpha (log pi(a | s) + H)]``; or alpha, as printed.
 
     Where the policy has less entropy than H, alpha grows. ``printed`` is the sign of printed eq. 4: alpha grows
     where there is too *much* entropy, which makes more of it.
 
     Args:
-        log_temperature: scalar log alpha; optimised in place of alpha, as in the authors' code, to stay positive.
+        log_temperature: scalar log alpha, in place of alpha as in the authors' code; or alpha itself.
         log_prob: (B,), without gradient.
         target_entropy: H in nats.
         sign: ``correct`` or ``printed``.

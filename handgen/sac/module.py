@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -30,6 +31,7 @@ from handgen.sac.networks import Actor, Critics, Value, ValueNetworks, polyak_up
 from handgen.sac.temperature import Temperature
 
 Batch = dict[str, Any]
+DelaysCount = Literal["updates", "decisions"]
 
 
 class SAC(LightningModule):
@@ -75,17 +77,20 @@ class SAC(LightningModule):
         log_std_bounds: range of the log standard deviation before the tanh.
         actor_every_updates: updates between two of actor and temperature.
         target_every_updates: updates between two of the target networks.
+        delays_count: what these two count, ``updates`` or ``decisions``: while updates are made up for the random
+            decisions, the count of decisions stands still.
         target_actions: actions sampled for ``target_minimum: actions``.
         target_minimum: ``critics`` or ``actions``; None leaves this and the following to the variant.
         entropy_bonus: ``discounted`` or ``undiscounted``.
         bootstrap: ``critics`` or ``value``.
         value_loss: ``none``, ``squared`` or ``kl``.
-        temperature_step: ``log`` or ``additive``.
+        temperature_step: ``log``, ``alpha`` or ``additive``.
         temperature_sign: ``correct`` or ``printed``.
         critics: number of critics.
         critic_layer_norm: normalise the critics' hidden layers, for several updates a decision.
         mean_actor_tau: share of the actor in one step of the running mean of its weights, which then acts wherever
-            the mean action is asked for (Polyak and Juditsky 1992); None asks the actor itself.
+            the mean action is asked for (Polyak and Juditsky 1992); 1/n after the first n updates, where that is
+            more, as the weights that were drawn at random are no part of it. None asks the actor itself.
         resets_env_steps: environment steps after which actor and critics start anew from random weights, on the replay
             as it is (Nikishin et al. 2022, arXiv:2205.07802): an agent that has settled on its first successes, and
             would need very long to better them, learns more from the same experience when it comes to it fresh.
@@ -116,6 +121,7 @@ class SAC(LightningModule):
         log_std_bounds: tuple[float, float] = (-5.0, 2.0),
         actor_every_updates: int = 1,
         target_every_updates: int = 1,
+        delays_count: DelaysCount = "updates",
         target_actions: int = 10,
         target_minimum: TargetMinimum | None = None,
         entropy_bonus: EntropyBonus | None = None,
@@ -182,6 +188,8 @@ class SAC(LightningModule):
             temperature_bounds,
         )
         self.register_buffer("env_steps", torch.zeros((), dtype=torch.int64))
+        self.averaged_updates = 0
+        self.decisions = 0
         self.eval_returns = torch.empty(0)
         self.measurements: list[Measurement] = []
 
@@ -214,21 +222,50 @@ class SAC(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One update on a batch of transitions."""
+        self.begin_update(batch)
+        temperature = self.temperature.value  # of before this update, in all terms
+        terms, shared, features = self.critic_losses(batch, temperature)
+        if self.moves_actor:
+            terms |= self.policy_losses(shared.detach(), features.detach(), temperature)
+        terms |= self.auxiliary_losses(batch, shared)
+        self.log_terms(terms)
+        return total(terms)
+
+    def begin_update(self, batch: Batch) -> None:
+        """Start anew where that is due, and note how many decisions there were."""
         if self._starts_anew(batch["env_steps"]):
             self.start_anew()
-        temperature = self.temperature.value  # of before this update, in all terms
+        self.decisions = batch.get("decisions", 0)
+
+    @property
+    def turn(self) -> int:
+        """What tells whose turn it is: updates before this one, or decisions before it."""
+        return self.global_step if self.hparams["delays_count"] == "updates" else self.decisions
+
+    @property
+    def moves_actor(self) -> bool:
+        """Whether it is the turn of actor and temperature."""
+        return bool(self.turn % self.hparams["actor_every_updates"] == 0)
+
+    def critic_losses(self, batch: Batch, temperature: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The critics' term, and what encoder (B, E) and critics' trunk (B, F) make of the observations.
+
+        Args:
+            batch: transitions.
+            temperature: scalar alpha.
+        """
         shared = self.online.encoder(batch["obs"])
         features = self.online.trunk(shared)
         q = self.online.critics(features, batch["action"])
-        terms = {"critic": losses.critic_loss(q, self.td_target(batch, temperature))}
-        if self.global_step % self.hparams["actor_every_updates"] == 0:
-            terms |= self.policy_losses(shared.detach(), features.detach(), temperature)
-        terms |= self.auxiliary_losses(batch, shared)
         if self.logs_now:
             self.log("train/q", q.detach().mean())
             self.log("train/temperature", temperature)
+        return {"critic": losses.critic_loss(q, self.td_target(batch, temperature))}, shared, features
+
+    def log_terms(self, terms: dict[str, Tensor]) -> None:
+        """Log the terms of the loss, where it is their turn."""
+        if self.logs_now:
             self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()})
-        return torch.stack([term for term in terms.values() if term.requires_grad]).sum()
 
     @property
     def logs_now(self) -> bool:
@@ -251,6 +288,7 @@ class SAC(LightningModule):
         with seeded(self.seed + int(self.env_steps), self.device):
             self.draw_weights()
         copies = [(self.target.critics, self.online.critics), (self.target.value, self.online.value)]
+        self.averaged_updates = 0
         for copied, original in (*copies, (self.mean_actor, self.actor)):
             if copied is not None and original is not None:
                 copied.load_state_dict(original.state_dict())
@@ -349,19 +387,20 @@ class SAC(LightningModule):
         It is done here rather than in ``on_train_batch_end`` because callbacks run before the module there,
         and a checkpoint would hold the targets of the step before.
         """
-        update = self.global_step
+        turn = self.turn
         super().optimizer_step(*args, **kwargs)
-        self.follow(update)
+        self.follow(turn)
 
-    def follow(self, update: int) -> None:
+    def follow(self, turn: int) -> None:
         """Move the running mean of the actor and, where it is their turn, the target networks.
 
         Args:
-            update: updates before this one.
+            turn: as it was before the update.
         """
         if self.mean_actor is not None:
-            polyak_update(self.mean_actor, self.actor, self.hparams["mean_actor_tau"])
-        if update % self.hparams["target_every_updates"] == 0:
+            self.averaged_updates += 1  # the plain mean at first, which forgets the weights that were drawn
+            polyak_update(self.mean_actor, self.actor, max(self.hparams["mean_actor_tau"], 1 / self.averaged_updates))
+        if turn % self.hparams["target_every_updates"] == 0:
             tau = self.hparams["tau"]
             encoder_tau = self.hparams["encoder_tau"] or tau
             polyak_update(self.target.encoder, self.online.encoder, encoder_tau)
@@ -369,6 +408,16 @@ class SAC(LightningModule):
             polyak_update(self.target.critics, self.online.critics, tau)
             if self.online.value is not None and self.target.value is not None:
                 polyak_update(self.target.value, self.online.value, tau)
+
+    # Resuming.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep how many updates the mean of the actor is taken over."""
+        checkpoint["averaged_updates"] = self.averaged_updates
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up; earlier versions had none, and moved the mean at one rate all the time."""
+        self.averaged_updates = checkpoint.get("averaged_updates", sys.maxsize)
 
     # Evaluation, on episodes of the mean action.
 
@@ -405,3 +454,8 @@ class SAC(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam over all groups; fused, which takes a tenth off an update of small networks on a CPU."""
         return torch.optim.Adam(self.parameter_groups(), fused=True)
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """The sum of those terms that move anything, scalar."""
+    return torch.stack([term for term in terms.values() if term.requires_grad]).sum()

@@ -19,7 +19,8 @@ class Temperature(nn.Module):
         initial: alpha at the start.
         target_entropy: H in nats that the policy's entropy is steered to.
         learn: whether alpha moves at all.
-        step: ``log`` (a gradient step of the optimiser on log alpha) or ``additive`` (a clipped step on alpha).
+        step: ``log`` (a gradient step of the optimiser on log alpha, down a loss of log alpha), ``alpha`` (the same,
+            down a loss of alpha) or ``additive`` (a clipped step on alpha).
         sign: ``correct`` or ``printed``.
         lr: step size of the additive step.
         bounds: smallest and largest alpha of the additive step.
@@ -37,7 +38,8 @@ class Temperature(nn.Module):
     ) -> None:
         super().__init__()
         self.target_entropy, self.sign, self.lr, self.bounds = target_entropy, sign, lr, bounds
-        self.by_gradient = learn and step == "log"
+        self.step = step
+        self.by_gradient = learn and step in ("log", "alpha")
         self.by_addition = learn and step == "additive"
         self.log_alpha = nn.Parameter(torch.tensor(math.log(initial)), requires_grad=self.by_gradient)
 
@@ -52,7 +54,8 @@ class Temperature(nn.Module):
         Args:
             log_prob: (B,), without gradient.
         """
-        return losses.temperature_loss(self.log_alpha, log_prob, self.target_entropy, self.sign)
+        what = self.log_alpha if self.step == "log" else self.log_alpha.exp()
+        return losses.temperature_loss(what, log_prob, self.target_entropy, self.sign)
 
     @torch.no_grad()
     def add(self, log_prob: Tensor) -> None:

@@ -91,6 +91,11 @@ def test_worlds_that_do_not_fit_are_refused(env_id: str, message: str) -> None:
         GymEnvs(env_id)
 
 
+def test_an_argument_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UserError, match="colour"):
+        GymEnvs(ENV_ID, env_kwargs={"colour": "red"})
+
+
 def test_another_number_of_environments_is_refused() -> None:
     with pytest.raises(UserError, match="num_envs"):
         GymEnvs(ENV_ID).load_state_dict({"began": [{}, {}], "taken": [torch.empty(0, 2)] * 2})

@@ -136,6 +136,14 @@ def test_the_seed_decides_and_none_takes_that_of_the_run() -> None:
     assert not torch.equal(observations[0], observations[2])
 
 
+def test_an_agent_of_images_is_refused_by_a_world_of_numbers(tmp_path: Path) -> None:
+    from handgen.pixels.module import PixelSAC
+
+    agent = PixelSAC(action_dim=1, image_size=24, strides=[2, 2])
+    with pytest.raises(UserError, match="shows vectors, and PixelSAC sees images"):
+        make_trainer(tmp_path).fit(agent, echo_data())
+
+
 def test_loading_another_number_of_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = ready(monkeypatch)
     with pytest.raises(UserError, match="2 processes"):

@@ -1,5 +1,7 @@
 """The ring of transitions: what is drawn, windows of several steps, memory, saving."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -103,8 +105,10 @@ def test_a_half_filled_replay_is_saved_small() -> None:
 
 
 def test_impossible_sizes_get_a_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="n_step"):
+    with pytest.raises(UserError, match="must hold n_step=3"):
         ReplayBuffer(2, 1, (1,), 1, n_step=3)
+    with pytest.raises(UserError, match="n_step must be at least 1"):
+        ReplayBuffer(2, 1, (1,), 1, n_step=0)
     buffer = ReplayBuffer(8, 1, (1,), 1, n_step=3)
     fill(buffer, 2)
     with pytest.raises(UserError, match="warmup_decisions"):
@@ -114,3 +118,22 @@ def test_impossible_sizes_get_a_clear_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(replay_buffer, "free_bytes", lambda device: 2**30)
     with pytest.raises(UserError, match="replay_capacity_transitions"):
         ReplayBuffer(1_000_000, 1, (100, 100), 1)
+
+
+def test_memory_is_that_of_all_processes_of_a_machine_and_of_its_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_buffer, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(replay_buffer, "processes_here", lambda: 2)
+    replay_buffer.check_memory(250, torch.device("cpu"))
+    with pytest.raises(UserError, match="2 processes"):
+        replay_buffer.check_memory(251, torch.device("cpu"))
+    replay_buffer.check_memory(1000, torch.device("cuda"))
+
+
+def test_a_container_has_what_it_is_granted(tmp_path: Path) -> None:
+    (tmp_path / "group").write_text("0::/job\n", encoding="utf-8")
+    (tmp_path / "job").mkdir()
+    for name, text in {"max": "1000", "current": "700", "stat": "anon 1\ninactive_file 200\n"}.items():
+        (tmp_path / "job" / f"memory.{name}").write_text(text, encoding="utf-8")
+    assert replay_buffer._free_of_group(tmp_path, tmp_path / "group") == 500
+    (tmp_path / "job" / "memory.max").write_text("max", encoding="utf-8")
+    assert replay_buffer._free_of_group(tmp_path, tmp_path / "group") is None

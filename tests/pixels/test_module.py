@@ -106,8 +106,16 @@ def test_a_fresh_start_draws_the_heads_anew_and_leaves_what_sees(tmp_path: Path)
 
     module.start_anew = watched  # type: ignore[method-assign]
     with_trainer.fit(module, spot_data())
-    assert moved and all(moved[name] > 0 for name in moved if name.startswith("actor.net") and name.endswith("weight"))
+    heads = ("actor.net", "online.critics", "target.critics")
+    assert {name.rpartition(".")[0].split(".")[0] for name in moved if name.startswith(heads)} == {
+        "actor", "online", "target"
+    }  # fmt: skip
+    assert all(moved[name] > 0 for name in moved if name.startswith(heads) and name.endswith("weight"))
     assert all(size == 0 for name, size in moved.items() if "encoder" in name or name.startswith("decoder"))
+    agent_adam, auxiliary_adam = (optimiser.state for optimiser in module.optimizers())  # type: ignore[union-attr]
+    younger = float(agent_adam[module.actor.net[0].weight]["step"])
+    assert younger < float(agent_adam[module.temperature.log_alpha]["step"])
+    assert all(float(moments["step"]) == 10 for moments in auxiliary_adam.values())
 
 
 @pytest.mark.parametrize("moves", [True, False])
@@ -137,6 +145,7 @@ def test_the_state_is_latent_and_keypoints_side_by_side() -> None:
         ({"imm": {"keypoints": 2}}, "have no background"),
         ({"image_size": 8, "strides": [2, 2, 2, 1]}, "8 pixels is too small"),
         ({"strides": [0, 1]}, "strides must be at least 1 each"),
+        ({"imm": {**IMM, "image_size": 24}}, "image_size cannot be set"),
         ({"imm": IMM, "imm_batch_size": 1}, "imm_batch_size must be at least 2"),
         ({"encoder_tau": 5.0}, "encoder_tau must lie in"),
         ({"log_std_bounds": (2.0, -10.0)}, "log_std_bounds must rise"),

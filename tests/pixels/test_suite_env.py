@@ -150,6 +150,13 @@ def test_other_tasks_are_worlds_too() -> None:
     assert obs.shape == (9, 32, 32) and env.action_space.shape == (2,) and "x" not in info
 
 
+def test_a_task_without_a_time_limit_is_cut_off() -> None:
+    env = make(domain="lqr", task="lqr_2_1", action_repeat=100, observe="state")
+    env.reset(seed=0)
+    ends = [env.step(env.action_space.sample())[2:4] for _ in range(10)]
+    assert ends == [(False, False)] * 9 + [(False, True)]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -162,6 +169,8 @@ def test_other_tasks_are_worlds_too() -> None:
         ({"camera": 7}, "cameras 0 to 1"),
         ({"render": "nice"}, "fast or paper"),
         ({"observe": "sound"}, "pixels or state"),
+        ({"size": "large"}, "whole number"),
+        ({"camera": "side"}, "whole number"),
     ],
 )
 def test_bad_settings_get_one_clear_line(settings: dict[str, Any], message: str) -> None:
