@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from handgen.callbacks.image_log import log_image
 from handgen.episodes import steps_name
+from handgen.errors import UserError
 from handgen.images import make_grid
 from handgen.loggers import log_metrics
 from handgen.painter.evaluation import (
@@ -50,13 +51,15 @@ class PaintingEvaluation(Callback):
     classifier of real training pictures; copies are of the likeliest actions, and are compared with their targets. All
     are painted with the engine that training paints with. The figures go to ``measurements`` and, as ``eval/METRIC``,
     to the loggers; sheets and films to ``images/``. Of painters that copy also what was measured on the way is kept, as
-    ``METRIC@PAINTINGS`` for so many paintings made in ``rl``.
+    ``METRIC@PAINTINGS`` for so many paintings made in ``rl``, from before the first of them. What is looked at on the
+    way is other test pictures than those of the end, and is painted with other noise: settings may be chosen by it.
 
     Args:
         count: paintings of a test run.
-        during: paintings after an epoch.
+        during: paintings after an epoch; test pictures, a quarter of them at most, that are kept for that.
         every_n_epochs: epochs between two looks.
-        seed: of the paintings' noise.
+        every_n_rewarded_epochs: the same once there are rewards; None goes on as before.
+        seed: of the paintings' noise at the end.
         tries: programs of a scene, of which the nearest is taken; the search has as many renders, and ten times more.
         searched: scenes that are searched.
         searched_paintings: paintings of a test run that are also painted by tree search
@@ -68,32 +71,52 @@ class PaintingEvaluation(Callback):
         count: int = 1000,
         during: int = 250,
         every_n_epochs: int = 5,
+        every_n_rewarded_epochs: int | None = None,
         seed: int = 0,
         tries: int = 20,
         searched: int = 50,
         searched_paintings: int = 0,
     ) -> None:
         self.count, self.during, self.every_n_epochs, self.seed = count, during, every_n_epochs, seed
+        self.every_n_rewarded_epochs = every_n_rewarded_epochs or every_n_epochs
         self.tries, self.searched, self.searched_paintings = tries, searched, searched_paintings
         self.measurements: list[Measurement] = []
         self.points: list[dict[str, Any]] = []
         self._classifier: Classifier | None = None
-        self._fits: dict[int, Fit] = {}
+        self._fits: dict[bool, Fit] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a search that could not be made, before anything is trained.
+
+        Raises:
+            UserError: if programs are scored jointly with pictures, or the engine's canvases cannot be copied.
+        """
+        source: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if self.searched_paintings and (pl_module.hparams["joint"] or source.hparams["engine"] != "torch"):
+            raise UserError("searched_paintings needs model.joint=false and data.engine=torch: set it to 0")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure a few paintings, every ``every_n_epochs`` epochs and after the last one."""
-        epochs = trainer.current_epoch + 1
-        due = epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs
+        """Measure a few paintings, as often as asked for, when rewards are about to begin, and after the last epoch."""
+        module: Any = pl_module
+        source: Any = trainer.datamodule  # type: ignore[attr-defined]
+        epochs, every = (
+            trainer.current_epoch + 1,
+            self.every_n_rewarded_epochs if module.rewarded else self.every_n_epochs,
+        )
+        begins = source.rewards_follow and not module.rewarded
+        due = epochs % every == 0 or epochs == trainer.max_epochs or begins
         if trainer.sanity_checking or not due or not trainer.is_global_zero:
             return
-        module: Any = pl_module
-        with seeded(self.seed, pl_module.device):
-            measured, painted = self._policy(trainer, module, module.policy, self.during, "rl")
-            if module.hparams["conditional"]:
-                made = steps_name(trainer.datamodule.paintings)  # type: ignore[attr-defined]
-                copies = [m for m in measured if module.rewarded and m.metric.startswith("recon/")]
+        with seeded(self.seed + 1, pl_module.device):
+            measured, painted = self._policy(trainer, module, module.policy, self.during, "rl", final=False)
+            if module.hparams["conditional"] and (module.rewarded or begins):
+                made = steps_name(source.paintings)
+                copies = [m for m in measured if m.metric.startswith("recon/")]
                 self.points += [{**vars(m), "metric": f"{m.metric}@{made}"} for m in copies]
-            fitted, fits = self._fitted(trainer, module, self.during)
+            if source.truth:
+                images, truth = (part(trainer, False) for part in (self._images, self._truth))
+                measured += measure_scenes(module, images, truth, module.policy, "rl", (1,))
+            fitted, fits = self._fitted(trainer, module, final=False)
         for measurement in (*measured, *fitted):
             name = measurement.metric if measurement.variant == "rl" else f"{measurement.metric}/{measurement.variant}"
             self._log(trainer, f"eval/{name}", measurement.value)
@@ -104,8 +127,8 @@ class PaintingEvaluation(Callback):
         if not trainer.is_global_zero:
             return
         module: Any = pl_module
-        real = self._images(trainer, self.count, module.device)
-        self.measurements, shown = self._fitted(trainer, module, self.count)
+        real = self._images(trainer)
+        self.measurements, shown = self._fitted(trainer, module)
         shown = {"heldout": real, **shown}
         if shown.get("programs") is not None and not module.hparams["conditional"]:
             self.measurements += self._grade_pictures(trainer, module, shown)
@@ -137,19 +160,26 @@ class PaintingEvaluation(Callback):
     # Parts.
 
     def _policy(
-        self, trainer: Trainer, module: Any, policy: Any, count: int, variant: str, paint: Any = paint_many
+        self,
+        trainer: Trainer,
+        module: Any,
+        policy: Any,
+        count: int,
+        variant: str,
+        paint: Any = paint_many,
+        final: bool = True,
     ) -> tuple[list[Measurement], Painted]:
         """What a policy paints, by ``paint_many`` or ``search_many``, measured."""
         policy.eval()
-        images = self._images(trainer, count, module.device)
+        images = self._images(trainer, final)
         if module.hparams["conditional"]:
-            painted = paint(module, len(images), images, policy)
-            measured = measure_copies(painted.finished, images, strokes_drawn(painted.actions), variant)
+            images = images[:count]
+            painted, blank = paint(module, len(images), images, policy), module.world().reset(1)
+            measured = measure_copies(painted.finished, images, strokes_drawn(painted.actions), variant, blank)
         else:
             painted = paint(module, count, None, policy)
-            real = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
-            measured = measure_samples(painted, self._judge(trainer), real, variant)
-        fit = self._fit(trainer, module, count) if paint is paint_many else None
+            measured = measure_samples(painted, self._judge(trainer), self._test(trainer, final), variant)
+        fit = self._fit(trainer, module, final) if paint is paint_many else None
         if fit is not None:
             measured.append(measure_programs(module, images, fit.programs, policy, variant))
         return measured, painted
@@ -160,26 +190,26 @@ class PaintingEvaluation(Callback):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_film(painted.actions[:FILMED], module.world(), path)
 
-    def _fit(self, trainer: Trainer, module: Any, count: int) -> Fit | None:
+    def _fit(self, trainer: Trainer, module: Any, final: bool) -> Fit | None:
         """Strokes of test pictures, where the painter learns to find any; kept once it has learnt it."""
         source: Any = trainer.datamodule  # type: ignore[attr-defined]
         if source.hparams["fit_updates"] == 0:
             return None
-        if count not in self._fits or source.done <= source.hparams["fit_updates"]:
-            self._fits[count] = fit_pictures(module, self._images(trainer, count, module.device))
-        return self._fits[count]
+        learns = trainer.state.fn == "fit" and source.done <= source.hparams["fit_updates"]
+        if final not in self._fits or learns:
+            self._fits[final] = fit_pictures(module, self._images(trainer, final))
+        return self._fits[final]
 
-    def _fitted(self, trainer: Trainer, module: Any, count: int) -> tuple[list[Measurement], dict[str, Tensor]]:
+    def _fitted(self, trainer: Trainer, module: Any, final: bool = True) -> tuple[list[Measurement], dict[str, Tensor]]:
         """Strokes of test pictures, measured, and what they paint."""
-        fit = self._fit(trainer, module, count)
+        fit = self._fit(trainer, module, final)
         if fit is None:
             return [], {}
-        image = self._images(trainer, count, module.device)
-        return measure_fit(module, image, fit), {"fit": fit.painted, "programs": fit.written}
+        return measure_fit(module, self._images(trainer, final), fit), {"fit": fit.painted, "programs": fit.written}
 
     def _scenes(self, trainer: Trainer, module: Any, image: Tensor) -> list[Measurement]:
         """How right programs of scenes are, and those of the search that learns nothing, at equal renders."""
-        truth = trainer.datamodule.truth["test"][: len(image)]  # type: ignore[attr-defined]
+        truth = self._truth(trainer)
         measured = []
         for variant, policy in policies(trainer, module).items():
             with seeded(self.seed, module.device):
@@ -193,7 +223,7 @@ class PaintingEvaluation(Callback):
         judge = self._judge(trainer)
         if judge is None:
             return []
-        real = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
+        real = self._test(trainer)
         half = len(real) // 2
         measured = grade_pictures(real[:half].float() / 255, judge, real[half:], "heldout")
         return measured + grade_pictures(shown["programs"].cpu(), judge, real, "programs")
@@ -206,10 +236,25 @@ class PaintingEvaluation(Callback):
                 self._classifier = real_classifier(train.images, train.labels, train.classes)
         return self._classifier
 
-    def _images(self, trainer: Trainer, count: int, device: torch.device) -> Tensor:
-        """Test pictures, float (N, C, H, W) in [0, 1]."""
+    def _rows(self, trainer: Trainer, final: bool) -> slice:
+        """Which test pictures are of the end, and which are looked at before."""
+        count = len(trainer.datamodule.pictures["test"])  # type: ignore[attr-defined]
+        kept = count - min(self.during, max(1, count // 4))
+        return slice(0, kept) if final else slice(kept, count)
+
+    def _test(self, trainer: Trainer, final: bool = True) -> Tensor:
+        """Test pictures, uint8 (N, C, H, W)."""
         images: Tensor = trainer.datamodule.pictures["test"].images  # type: ignore[attr-defined]
-        return images[:count].to(device).float() / 255
+        return images[self._rows(trainer, final)]
+
+    def _images(self, trainer: Trainer, final: bool = True) -> Tensor:
+        """Those that are measured, float (N, C, H, W) in [0, 1]."""
+        return self._test(trainer, final)[: self.count].to(trainer.lightning_module.device).float() / 255
+
+    def _truth(self, trainer: Trainer, final: bool = True) -> Tensor:
+        """The programs of scenes (N, T, K)."""
+        programs: Tensor = trainer.datamodule.truth["test"]  # type: ignore[attr-defined]
+        return programs[self._rows(trainer, final)][: self.count]
 
     def _log(self, trainer: Trainer, name: str, value: float) -> None:
         log_metrics(trainer, {name: value})

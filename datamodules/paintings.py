@@ -22,6 +22,7 @@ from handgen.processes import gathered, process_count, process_rank, seed_of_pro
 
 Batch = dict[str, Any]
 PROGRAM_CHUNK = 125
+TEST_SCENES = 650
 
 
 class PaintingAgent(Protocol):
@@ -82,7 +83,7 @@ class Paintings(LightningDataModule):
         engine: ``torch`` or ``mypaint``.
         brush: of MyPaint.
         most_objects: of a scene.
-        seed: of the order, and of drawn pictures.
+        seed: of the order; None takes that of the run. The pictures are the same for all.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Paintings(LightningDataModule):
         engine: Literal["torch", "mypaint"] = "torch",
         brush: str = "pen",
         most_objects: int = 2,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -121,7 +122,8 @@ class Paintings(LightningDataModule):
         self.pictures: dict[str, Pictures] = {}
         self.truth: dict[str, Tensor] = {}
         self.done = 0
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = torch.initial_seed() if seed is None else seed
+        self.generator = torch.Generator().manual_seed(self.seed)
         self._programs: Tensor | None = None
         self._sampled: PaintingAgent | None = None
         self._fakes: list[dict[str, Tensor]] = []
@@ -150,15 +152,15 @@ class Paintings(LightningDataModule):
         check_experience(h, painter)
         self.painter.paint_with(h["engine"], h["brush"])
         if process_rank():
-            self.generator.manual_seed(seed_of_process(h["seed"], process_rank()))
+            self.generator.manual_seed(seed_of_process(self.seed, process_rank()))
         if h["source"] == "scenes":
-            for name, count, seed in (("train", h["train_count"], 2 * h["seed"]), ("test", 500, 2 * h["seed"] + 1)):
+            for seed, (name, count) in enumerate((("train", h["train_count"]), ("test", TEST_SCENES))):
                 programs = self._random(count, torch.Generator().manual_seed(seed))
                 self.pictures[name] = scene_pictures(cast(SceneWorld, self.world()), programs)
                 self.truth[name] = programs
         else:
             self.pictures = load_pictures(
-                h["source"], painter["image_size"], painter["channels"], h["train_count"], h["seed"], h["folder"]
+                h["source"], painter["image_size"], painter["channels"], h["train_count"], folder=h["folder"]
             )
 
     def held_out(self, painter: PaintingAgent) -> Tensor:
@@ -174,15 +176,33 @@ class Paintings(LightningDataModule):
     @property
     def paintings(self) -> int:
         """Paintings made in ``rl``."""
-        before, count = self.hparams["fit_updates"] + self.hparams["distill_updates"], self.hparams["batch_size"]
-        return int(max(0, self.done - before) * count)
+        return int(max(0, self.done - self._unrewarded_updates) * self.hparams["batch_size"])
+
+    @property
+    def env_steps(self) -> int:
+        """Actions painted in ``rl``."""
+        return self.paintings * int(self.painter.hparams["length"])
+
+    @property
+    def rewards_follow(self) -> bool:
+        """Whether the batches to come are of ``rl``, and there are any to come."""
+        return self.done >= self._unrewarded_updates and self._asked_updates > self.done
 
     @property
     def _rewarded_updates(self) -> int:
         """Batches of ``rl`` in all epochs that the Trainer has been asked for; at least 1."""
+        return max(1, self._asked_updates - self._unrewarded_updates)
+
+    @property
+    def _asked_updates(self) -> int:
+        """Batches of all epochs that the Trainer has been asked for."""
         assert self.trainer is not None
-        asked = (self.trainer.max_epochs or 0) * self.hparams["epoch_updates"]
-        return int(max(1, asked - self.hparams["fit_updates"] - self.hparams["distill_updates"]))
+        return int((self.trainer.max_epochs or 0) * self.hparams["epoch_updates"])
+
+    @property
+    def _unrewarded_updates(self) -> int:
+        """Batches before those of ``rl``."""
+        return int(self.hparams["fit_updates"] + self.hparams["distill_updates"])
 
     # The loop.
 
@@ -282,27 +302,32 @@ class Paintings(LightningDataModule):
         group = painter.hparams["paintings_of_a_target"]
         target = self._draw(count // group).repeat_interleave(group, 0) if conditional else None
         rollout = painter.paint(self.world(), count, target)
-        made = {"fake": (255 * rollout.finished).round().byte()}
-        if target is not None:
-            made["fake_target"] = (255 * target).round().byte()
-        if painter.hparams["joint"]:
-            made["fake_actions"] = rollout.actions.transpose(0, 1)
-        self._fakes = [*self._fakes, made][-self.hparams["replay_batches"] :]
-        shown = count * painter.hparams["discriminator_updates"]
-        rows = drawn_evenly(len(self._fakes) * count, shown, self.generator)
         warming = index < self.hparams["warming_updates"]
         batch: Batch = {
             "stage": "rl",
             "rollout": rollout,
-            **self._real(shown),
-            **{name: _rows([fakes[name] for fakes in self._fakes], rows) for name in made},
             "first": index == 0,
             "warming": warming,
             "progress": min(1.0, index / self._rewarded_updates),
         }
+        if painter.hparams["reward"] == "discriminator":
+            batch |= self._for_discriminator(rollout, target)
         if painter.hparams["imitation_weight"] > 0 and not warming:
             batch["programs"] = self._programs_drawn(count)
         return batch
+
+    def _for_discriminator(self, rollout: Rollout, target: Tensor | None) -> Batch:
+        """Pictures and paintings of the last batches, for as many updates as it makes."""
+        count, h = self.hparams["batch_size"], self.painter.hparams
+        made = {"fake": (255 * rollout.finished).round().byte()}
+        if target is not None:
+            made["fake_target"] = (255 * target).round().byte()
+        if h["joint"]:
+            made["fake_actions"] = rollout.actions.transpose(0, 1)
+        self._fakes = [*self._fakes, made][-self.hparams["replay_batches"] :]
+        shown = count * h["discriminator_updates"]
+        rows = drawn_evenly(len(self._fakes) * count, shown, self.generator)
+        return {**self._real(shown), **{name: _rows([fakes[name] for fakes in self._fakes], rows) for name in made}}
 
     # Resuming.
 

@@ -27,7 +27,13 @@ VIEWS = ("palmar", "dorsal")
 
 
 def open_rendered(
-    cache_dir: Path, size: int, counts: dict[str, int], seed: int, kinds: Sequence[str], upright: bool
+    cache_dir: Path,
+    size: int,
+    counts: dict[str, int],
+    seed: int,
+    kinds: Sequence[str],
+    upright: bool,
+    on_white: bool = False,
 ) -> ImageCache:
     """Return the rendered hands of all splits, rendered now where they are not there yet.
 
@@ -38,6 +44,7 @@ def open_rendered(
         seed: Seed of the renderer.
         kinds: Selection of ``handgen.anatomy.KINDS``.
         upright: Whether the hands are centred and upright, as cropped photographs are.
+        on_white: Whether all behind the hand, its sleeve too, is white.
 
     Returns:
         The memory map; its columns are index, kind, valid, digits, side and view.
@@ -60,6 +67,7 @@ def open_rendered(
         "seed": seed,
         "kinds": list(kinds),
         "upright": upright,
+        **({"on_white": True} if on_white else {}),
     }
     folder = cache_dir / f"synthetic-{size}-{cache_key(settings)}"
     cache = open_cache(folder)
@@ -70,7 +78,7 @@ def open_rendered(
 
     def produce(missing: list[range]) -> Iterator[Chunk]:
         rows = [indices[chunk.start : chunk.stop] for chunk in missing]
-        yield from render_on_all_cores(rows, render_hands_chunk(seed, size, tuple(kinds), upright))
+        yield from render_on_all_cores(rows, render_hands_chunk(seed, size, tuple(kinds), upright, on_white))
 
     def finish(images: Tensor, columns: Columns) -> ImageCache:
         return ImageCache(images, columns, split_ranges(counts))
@@ -158,7 +166,9 @@ def render_on_all_cores(
         yield torch.from_numpy(images), columns
 
 
-def render_hands_chunk(seed: int, size: int, kinds: tuple[str, ...], upright: bool) -> Callable[[Tensor], Chunk]:
+def render_hands_chunk(
+    seed: int, size: int, kinds: tuple[str, ...], upright: bool, on_white: bool = False
+) -> Callable[[Tensor], Chunk]:
     """Return what renders the hands of one chunk; it can be sent to another process.
 
     Args:
@@ -166,11 +176,12 @@ def render_hands_chunk(seed: int, size: int, kinds: tuple[str, ...], upright: bo
         size: Height and width in pixels.
         kinds: Selection of ``handgen.anatomy.KINDS``.
         upright: Whether the hands are centred and upright.
+        on_white: Whether all behind the hand is white.
     """
-    return partial(_render, seed=seed, size=size, kinds=kinds, upright=upright)
+    return partial(_render, seed=seed, size=size, kinds=kinds, upright=upright, on_white=on_white)
 
 
-def _render(rows: Tensor, seed: int, size: int, kinds: tuple[str, ...], upright: bool) -> Chunk:
+def _render(rows: Tensor, seed: int, size: int, kinds: tuple[str, ...], upright: bool, on_white: bool) -> Chunk:
     from handgen.anatomy import KINDS, render_hands
 
     hands = render_hands(rows, seed=seed, size=size, kinds=kinds, upright=upright)
@@ -182,4 +193,7 @@ def _render(rows: Tensor, seed: int, size: int, kinds: tuple[str, ...], upright:
         "side": [SIDES[side] for side in hands.side.tolist()],
         "view": [VIEWS[view] for view in hands.view.tolist()],
     }
-    return hands.image, columns
+    if not on_white:
+        return hands.image, columns
+    share = hands.mask.float() / 255
+    return torch.lerp(torch.full_like(share, 255.0), hands.image.float(), share).round().to(torch.uint8), columns

@@ -261,11 +261,11 @@ def _unlabelled(files: list[Path], size: int, root: Path, advice: str) -> Pictur
 
 
 def _hands(size: int, count: int, seed: int) -> dict[str, Pictures]:
-    """Rendered hands that are valid; they have no classes."""
+    """Rendered hands that are valid, on white, as a painter's strokes are to go on the hand; they have no classes."""
     from handgen.datamodules.rendered import open_rendered
 
-    counts = {"train": count, "val": 0, "test": max(10, min(count, 1000))}
-    cache = open_rendered(paths.cache_root(), size, counts, seed, ("valid",), upright=True)
+    counts = {"train": count, "val": 0, "test": max(10, min(count, 1250))}
+    cache = open_rendered(paths.cache_root(), size, counts, seed, ("valid",), upright=True, on_white=True)
     split = {}
     for name in ("train", "test"):
         first, last = cache.ranges[name]

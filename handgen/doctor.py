@@ -1,6 +1,5 @@
 """``handgen doctor``: what this machine can do, and what to install for what it cannot."""
 
-import ctypes.util
 import importlib.util
 import os
 import platform
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from handgen.errors import UserError
 from handgen.opengl import EGL_PACKAGES, OSMESA_PACKAGES
 from handgen.paths import cache_root, data_root
 from handgen.processes import usable_cores
@@ -139,9 +139,20 @@ def extras() -> list[Finding]:
     """Mode of wandb and the optional painting library."""
     mode = os.environ.get("WANDB_MODE", "offline")
     wandb = importlib.util.find_spec("wandb") is not None
-    paint = ctypes.util.find_library("mypaint")
     modes = "(WANDB_MODE=online syncs, disabled leaves it out)"
     return [
         Finding("wandb", wandb, f"mode {mode} {modes}" if wandb else "pip install wandb"),
-        Finding("libmypaint", bool(paint), paint or "absent (optional: apt-get install -y libmypaint-1.5-1)"),
+        _paint(),
     ]
+
+
+def _paint() -> Finding:
+    """The optional painting library and its brushes."""
+    from handgen.painter.mypaint import PACKAGES, brush_settings, load_library
+
+    try:
+        load_library()
+        brush_settings("pen")
+    except UserError as error:
+        return Finding("libmypaint", False, f"{error} (optional: apt-get install -y {PACKAGES})")
+    return Finding("libmypaint", True, "with its brushes")

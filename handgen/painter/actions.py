@@ -184,7 +184,7 @@ TABLES = {
     for table in (
         _paper("paper", COLOURS),
         _paper("paper_grey", ()),
-        _fast("fast", tuple(scale(name, 8) for name in COLOUR_NAMES)),
+        _fast("fast", COLOURS),
         _fast("fast_grey", ()),
         _compound("compound", COLOUR_NAMES),
         _compound("compound_grey", ()),

@@ -55,7 +55,9 @@ def _depth(x: Tensor, y: Tensor, along: Tensor, radii: Tensor) -> Tensor:
     return torch.addcmul(radii[0], share, radii[1] - radii[0]) - distance
 
 
-def coverage(places: Tensor, radius: Tensor, size: int, segments: int = SEGMENTS) -> Tensor:
+def coverage(
+    places: Tensor, radius: Tensor, size: int, segments: int = SEGMENTS, drawn: Tensor | None = None
+) -> Tensor:
     """How much of each pixel strokes cover, (N, size, size) in [0, 1].
 
     A pixel is covered by ``clip(1/2 + r - d, 0, 1)``, with the distance d of its middle from the nearest capsule's axis
@@ -66,10 +68,12 @@ def coverage(places: Tensor, radius: Tensor, size: int, segments: int = SEGMENTS
         radius: (N, 2) at start and end, as shares of the canvas' side.
         size: height and width of the canvas in pixels, a multiple of `TILE`.
         segments: capsules of a stroke.
+        drawn: bool (N,), which of them cover anything; None are all. The others take no time.
     """
     across = size // TILE
     ends, radii = capsules(places, radius, size, segments)
     touched = _touched(ends, radii, across)  # (T, T, N, S)
+    touched = touched if drawn is None else touched & drawn[:, None]
     in_use = touched.any(-1)
     number = in_use.flatten().cumsum(0).view_as(in_use) - 1  # of a tile among those in use
     row, column, stroke, segment = touched.nonzero(as_tuple=True)  # P pairs of a tile and a capsule

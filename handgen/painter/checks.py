@@ -64,6 +64,8 @@ def check_experience(data: Settings, painter: Settings) -> None:
             "distill, imitation_weight, real=programs and joint=true need fitted strokes: set data.fit_updates above 0 "
             "(or, for the first two, data.distill_on=random)"
         )
+    if data["real"] == "programs" and painter["conditional"]:
+        raise UserError("real=programs is for painters of nothing in particular: a pair would show by its target alone")
     count, group = data["batch_size"], painter["paintings_of_a_target"]
     check_ranges(
         batch_size=(count, count % group == 0, f"be a multiple of model.paintings_of_a_target={group}"),

@@ -90,6 +90,9 @@ class PaintingEnv(gymnasium.Env[Obs, Action]):
             UserError: for a choice that there is not, or that is no number.
         """
         before = self._error()
+        missing = [name for name in self.table.names if isinstance(action, dict) and name not in action]
+        if missing:
+            raise UserError(f"an action of the table {self.table.name} has also {', '.join(missing)}")
         row = [action[name] for name in self.table.names] if isinstance(action, dict) else action
         choices = torch.as_tensor(np.asarray(row, dtype=np.float64)).float()[None]
         check_actions(self.table, choices)

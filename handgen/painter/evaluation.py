@@ -27,7 +27,8 @@ from handgen.whole_files import whole_file
 if TYPE_CHECKING:
     from handgen.painter.module import Painter
 
-CHUNK = 250
+CHUNK_PIXELS = 250 * 10 * 32 * 32
+"""Of all canvases of paintings that are made side by side, a gigabyte or so of features."""
 CLASSIFIER_UPDATES = 800
 
 
@@ -64,6 +65,12 @@ class Painted:
     actions: Tensor
 
 
+def chunk_of(painter: Painter) -> int:
+    """How many paintings are made side by side."""
+    h = painter.hparams
+    return int(max(1, min(250, CHUNK_PIXELS // (h["length"] * h["image_size"] ** 2))))
+
+
 @torch.no_grad()
 def paint_many(
     painter: Painter, count: int, target: Tensor | None, policy: Policy, greedy: bool | None = None
@@ -77,11 +84,11 @@ def paint_many(
         policy: decides.
         greedy: take the likeliest choices; None does so where there is a target.
     """
-    world, finished, actions = painter.world(), [], []
+    world, finished, actions, few = painter.world(), [], [], chunk_of(painter)
     likeliest = target is not None if greedy is None else greedy
-    for first in range(0, count, CHUNK):
-        wanted = None if target is None else target[first : first + CHUNK]
-        made = painter.paint(world, min(CHUNK, count - first), wanted, likeliest, policy)
+    for first in range(0, count, few):
+        wanted = None if target is None else target[first : first + few]
+        made = painter.paint(world, min(few, count - first), wanted, likeliest, policy)
         finished.append(made.finished)
         actions.append(made.actions.transpose(0, 1))
     return Painted(torch.cat(finished), torch.cat(actions))
@@ -120,7 +127,9 @@ def measure_samples(painted: Painted, classifier: Classifier | None, real: Tenso
     return [*graded, _mean("samples/strokes", drawn, variant)]
 
 
-def measure_copies(painted: Tensor, image: Tensor, strokes: Tensor, variant: str) -> list[Measurement]:
+def measure_copies(
+    painted: Tensor, image: Tensor, strokes: Tensor, variant: str, blank: Tensor | None = None
+) -> list[Measurement]:
     """How near copies (N, C, H, W) come to pictures in [0, 1]: their error as a share of a blank canvas' error.
 
     Args:
@@ -128,9 +137,10 @@ def measure_copies(painted: Tensor, image: Tensor, strokes: Tensor, variant: str
         image: what was to be painted.
         strokes: (N,), strokes drawn.
         variant: who painted.
+        blank: (1, C, H, W), what a painting begins with; None is white.
     """
-    blank = (1.0 - image).square().mean()
-    share = (painted - image).square().flatten(1).mean(1) / blank
+    error_of_blank = ((1.0 if blank is None else blank) - image).square().mean()
+    share = (painted - image).square().flatten(1).mean(1) / error_of_blank
     return [_mean("recon/mse_of_blank", share, variant), _mean("recon/strokes", strokes.float(), variant)]
 
 
@@ -145,11 +155,11 @@ def _mean(metric: str, values: Tensor, variant: str) -> Measurement:
 def best_of(painter: Painter, image: Tensor, tries: int, policy: Policy) -> Tensor:
     """Programs (N, T, K), for each picture (N, C, H, W) the one of ``tries`` whose painting is nearest.
 
-    One try is of the likeliest choices; more are drawn.
+    The first try is of the likeliest choices; the others are drawn.
     """
     best, least = torch.empty(0), torch.full((len(image),), float("inf"), device=image.device)
-    for _ in range(tries):
-        painted = paint_many(painter, len(image), image, policy, greedy=tries == 1)
+    for number in range(tries):
+        painted = paint_many(painter, len(image), image, policy, greedy=number == 0)
         actions, error = painted.actions, (painted.finished - image).square().flatten(1).mean(1)
         best = actions if not len(best) else torch.where((error < least)[:, None, None], actions, best)
         least = torch.minimum(least, error)
@@ -201,7 +211,7 @@ class Fit:
 def fit_pictures(painter: Painter, image: Tensor) -> Fit:
     """Strokes and programs of pictures (N, C, H, W) in [0, 1], a few at a time."""
     h, found = painter.hparams, []
-    for part in image.split(CHUNK):
+    for part in image.split(chunk_of(painter)):
         strokes = painter.strokes(part)
         programs = to_actions(strokes, painter.table, h["length"], h["most_strokes"])
         painted = paint_strokes(strokes, h["image_size"], h["channels"])
@@ -219,8 +229,8 @@ def measure_fit(painter: Painter, image: Tensor, fit: Fit) -> list[Measurement]:
 @torch.no_grad()
 def measure_programs(painter: Painter, image: Tensor, programs: Tensor, policy: Policy, variant: str) -> Measurement:
     """How unlikely a policy finds programs (N, T, K) of pictures (N, C, H, W), in nats for a program."""
-    unlikely = []
-    for part, written in zip(image.split(CHUNK), programs.split(CHUNK), strict=True):
+    unlikely, few = [], chunk_of(painter)
+    for part, written in zip(image.split(few), programs.split(few), strict=True):
         rollout = paint_program(painter.world(), written, target=part if painter.hparams["conditional"] else None)
         unlikely.append(painter.program_nll(rollout, policy))
     return _mean("programs/nll", torch.cat(unlikely), variant)

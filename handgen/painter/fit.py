@@ -13,6 +13,8 @@ from handgen.painter.brush import bezier_points, coverage, paint
 
 LEAST_OPACITY = 0.5
 """Strokes that are more transparent are left out of programs."""
+SHARPNESS = 4.0
+"""Of the opacity, at the end of the descent."""
 FEATURES = 256
 GROUPS = 8
 
@@ -66,8 +68,12 @@ class StrokeNet(nn.Module):
         numbers: Tensor = self.out(self.encoder(1.0 - image)).view(-1, self.strokes, self.numbers)
         return numbers
 
-    def strokes_of(self, numbers: Tensor) -> dict[str, Tensor]:
-        """Numbers without bounds (B, S, K) to strokes.
+    def strokes_of(self, numbers: Tensor, sharpness: float = 1.0) -> dict[str, Tensor]:
+        """Numbers without bounds (B, S, K) to strokes; those in colour are opaque, as strokes of programs are.
+
+        Args:
+            numbers: what was proposed.
+            sharpness: how sharply black strokes are told from absent ones.
 
         Returns:
             ``places`` (B, S, 3, 2), ``size`` (B, S), ``opacity`` (B, S) and ``colour`` (B, S, 3).
@@ -75,18 +81,20 @@ class StrokeNet(nn.Module):
         places = torch.sigmoid(numbers[..., :6]).unflatten(-1, (3, 2))
         smallest, largest = self.sizes
         size = smallest + (largest - smallest) * torch.sigmoid(numbers[..., 6] - 1.0)
-        opacity = torch.sigmoid(numbers[..., 7] + 2.0)
+        opacity = torch.sigmoid(sharpness * (numbers[..., 7] + 2.0))
         shape = (*numbers.shape[:2], 3)
         colour = torch.sigmoid(numbers[..., 8:]) if self.channels == 3 else torch.zeros(shape, device=numbers.device)
+        opacity = torch.ones_like(opacity) if self.channels == 3 else opacity
         return {"places": places, "size": size, "opacity": opacity, "colour": colour}
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def fitted(net: StrokeNet, image: Tensor, steps: int, rate: float = 0.05) -> dict[str, Tensor]:
+def fitted(net: StrokeNet, image: Tensor, steps: int, rate: float = 0.1) -> dict[str, Tensor]:
     """What a network proposes for pictures, moved by descent on the squared error of each.
 
-    Every picture has its own strokes and its own descent, whatever else is in the batch.
+    Every picture has its own strokes and its own descent, whatever else is in the batch. As it goes on, transparent
+    strokes have to become opaque or to vanish (`SHARPNESS`): a program knows no others.
 
     Args:
         net: proposes; it does not learn, and is left in evaluation mode.
@@ -104,12 +112,13 @@ def fitted(net: StrokeNet, image: Tensor, steps: int, rate: float = 0.05) -> dic
     optimiser = torch.optim.Adam([numbers], lr=rate)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = rate * (1.0 - step / steps)
-        painted = paint_strokes(net.strokes_of(numbers), image.shape[-1], net.channels)
+        sharpness = 1.0 + (SHARPNESS - 1.0) * step / steps
+        painted = paint_strokes(net.strokes_of(numbers, sharpness), image.shape[-1], net.channels)
         optimiser.zero_grad()
         (painted - image).square().flatten(1).mean(1).sum().backward()
         optimiser.step()
     with torch.no_grad():
-        return net.strokes_of(numbers)
+        return net.strokes_of(numbers, SHARPNESS if steps else 1.0)
 
 
 def paint_strokes(strokes: dict[str, Tensor], size: int, channels: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from handgen.errors import UserError
 from handgen.images import make_grid, write_png
 from handgen.painter.actions import ActionTable, draws
-from handgen.painter.programs import Program, replay, save_program, to_svg
+from handgen.painter.programs import Program, save_program, to_svg
 from handgen.painter.worlds import World, make_world
 
 LARGE = 256
@@ -26,6 +26,8 @@ def write_paintings(
 ) -> Path:
     """Write ``painting-000.json``, ``.svg`` and ``.png`` of each program, and a film of all, stroke by stroke.
 
+    Scenes have no ``.svg``: objects in space are no strokes.
+
     Args:
         actions: (N, T, K).
         table: what an action is.
@@ -38,13 +40,17 @@ def write_paintings(
         The film, ``paintings.gif``.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    large, is_scene = make_world(table, LARGE, channels, engine, brush), "shape" in table.names
     for number, rows in enumerate(actions.cpu()):
         program = Program(table.name, rows, channels, engine, brush)
         name = folder / f"painting-{number:03d}"
         save_program(program, name.with_suffix(".json"))
-        name.with_suffix(".svg").write_text(to_svg(program), encoding="utf-8")
-        finished = replay(program, LARGE)[-1]
-        write_png(name.with_suffix(".png"), make_grid(finished.expand(1, 3, -1, -1), 1, 0))
+        if not is_scene:
+            name.with_suffix(".svg").write_text(to_svg(program), encoding="utf-8")
+        canvas = large.reset(1)
+        for action in rows:
+            canvas = large.step(action[None])
+        write_png(name.with_suffix(".png"), make_grid(canvas.expand(1, 3, -1, -1), 1, 0))
     return write_film(actions.cpu(), make_world(table, FILM_SIDE, channels, engine, brush), folder / "paintings.gif")
 
 

@@ -135,7 +135,7 @@ class Painter(LightningModule):
         new_stroke_penalty: float = 0.0,
         blank_penalty: float = 1.0,
         instance_noise: float = 0.0,
-        fit_steps: int = 20,
+        fit_steps: int = 40,
         fit_lr: float = 2e-3,
         distill_lr: float = 1e-3,
         rl_lr: float = 1e-4,

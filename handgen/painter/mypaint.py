@@ -25,6 +25,8 @@ from handgen.painter.world import CHANNELS, Strokes, in_channels
 
 LIBRARIES = ("libmypaint-1.5.so.1", "libmypaint-1.5.dylib", "libmypaint.so.0")
 PACKAGES = "libmypaint-1.5-1 mypaint-brushes"
+LARGEST_SIDE = 4096
+"""Pixels; the library aborts where there is no memory for a canvas."""
 BRUSH_FOLDERS = ("/usr/share/mypaint-data", "/usr/local/share/mypaint-data", "/opt/homebrew/share/mypaint-data")
 BRUSHES = ("pen", "pencil", "charcoal", "dry_brush")
 """Of the classic brushes, those that show at one pixel and do not read what is on the canvas."""
@@ -182,6 +184,8 @@ class MyPaintEngine:
     def __init__(self, size: int = 64, channels: int = 3, brush: str = "pen", segments: int = 12) -> None:
         if channels not in CHANNELS:
             raise UserError(f"a canvas has 1 channel (grey) or 3, not {channels}")
+        if not 1 <= size <= LARGEST_SIDE:
+            raise UserError(f"a canvas of {size} pixels: its side must lie in [1, {LARGEST_SIDE}]")
         self.size, self.channels, self.segments = size, channels, segments
         load_library()
         self.settings = brush_settings(brush)

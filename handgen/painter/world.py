@@ -93,7 +93,7 @@ class TorchEngine:
     def draw(self, strokes: Strokes) -> None:
         """Draw one stroke on each canvas where ``drawn``."""
         radius = 0.5 * strokes.size[:, None] * strokes.pressure
-        covered = coverage(strokes.places, radius, self.size)
+        covered = coverage(strokes.places, radius, self.size, drawn=strokes.drawn)
         colour = in_channels(strokes.colour, self.channels)
         self._canvas = paint(self._canvas, covered, colour, strokes.drawn.float())
 

@@ -50,7 +50,7 @@ def test_a_painter_moves_with_its_world() -> None:
 def test_grey_canvases_take_a_colours_luminance() -> None:
     green = torch.tensor([[0.0, 1.0, 0.0]])
     assert in_channels(green, 1).tolist() == [[pytest.approx(0.587)]] and in_channels(green, 3) is green
-    stroke = torch.tensor([[1.0, 20, 16, 16, 16, 7, 0, 7, 0]])  # green
+    stroke = torch.tensor([[1.0, 20, 16, 16, 16, 7, 0, 19, 0]])  # green
     for engine in ("torch", "mypaint"):
         try:
             world = make_world(action_table("fast"), 64, 1, engine)
