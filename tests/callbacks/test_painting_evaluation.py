@@ -14,6 +14,7 @@ from handgen.errors import UserError
 from handgen.painter import evaluation
 from handgen.painter import module as module_file
 from handgen.painter.module import Painter
+from handgen.painter.rollout import paint_program
 from handgen.random_state import seeded
 
 TINY: dict[str, Any] = {"image_size": 16, "length": 3, "strokes": 2, "width": 16, "discriminator_width": 4}
@@ -72,6 +73,39 @@ def test_without_its_stage_nothing_is_called_distilled(tmp_path: Path) -> None:
     assert {m.variant for m in run(tmp_path, data=data).measurements} == {"rl"}
 
 
+def test_what_is_looked_at_on_the_way_is_other_pictures_than_those_of_the_end(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    watcher, source = PaintingEvaluation(count=1000, during=8), Paintings(**DATA, epoch_updates=1)
+    module = Painter(**TINY)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
+    trainer.strategy.connect(module)
+    trainer.datamodule, source.trainer = source, trainer  # type: ignore[attr-defined]
+    source.setup("fit")
+    end, before = watcher._images(trainer), watcher._images(trainer, final=False)
+    assert len(end) + len(before) == len(source.pictures["test"]) and 1 <= len(before) <= 8
+    assert not (end.flatten(1)[:, None] == before.flatten(1)).all(-1).any()
+
+
+def test_copies_are_looked_at_when_rewards_are_about_to_begin(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    watcher, source = PaintingEvaluation(count=4, every_n_rewarded_epochs=1), Paintings(**DATA, epoch_updates=1)
+    trainer = Trainer(
+        max_epochs=5, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[watcher],
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(Painter(**TINY, conditional=True, reward="l2"), source)
+    looks = [point["metric"] for point in watcher.points if "mse" in point["metric"]]
+    assert looks == [f"recon/mse_of_blank@{made}" for made in (0, 4, 8, 12)]
+    assert source._fakes == []  # no discriminator asks for older paintings
+
+
+@pytest.mark.parametrize("wrong", [{"joint": True, "adversary": "spectral"}, {"engine": "mypaint"}])
+def test_a_search_that_cannot_be_made_is_refused_before_training(wrong: dict[str, Any], tmp_path: Path) -> None:
+    data = {"engine": wrong["engine"]} if "engine" in wrong else {}
+    with pytest.raises(UserError, match="searched_paintings needs"):
+        run(tmp_path, searched=1, data=data, **({} if data else wrong))
+
+
 @pytest.mark.parametrize("settings", [{}, {"conditional": True, "reward": "l2"}, {"credit": "end"}])
 def test_a_few_are_painted_by_tree_search(settings: dict[str, Any], tmp_path: Path) -> None:
     measured = run(tmp_path, searched=2, **settings).measurements
@@ -90,7 +124,10 @@ def test_copies_are_of_the_likeliest_actions_and_the_rest_is_drawn() -> None:
     with seeded(3):
         assert torch.equal(evaluation.best_of(copying, image, 1, copying.policy), likeliest)
     with seeded(3):
-        assert not torch.equal(evaluation.best_of(copying, image, 2, copying.policy), likeliest)
+        better = evaluation.best_of(copying, image, 5, copying.policy)
+    first, last = (paint_program(copying.world(), actions).finished - image for actions in (likeliest, better))
+    assert (last.square().flatten(1).mean(1) <= first.square().flatten(1).mean(1)).all()
+    assert not torch.equal(better, likeliest)
     painted = evaluation.paint_many(free, 40, None, free.policy)
     assert len({tuple(row) for row in painted.actions.flatten(1).tolist()}) > 30
     assert vars(painted).keys() == {"finished", "actions"}  # canvases on the way are not kept
@@ -124,6 +161,8 @@ def test_a_blank_copy_has_the_error_of_a_blank_canvas() -> None:
     image = torch.rand(5, 1, 8, 8)
     error, strokes = evaluation.measure_copies(torch.ones_like(image), image, torch.zeros(5), "x")
     assert error.value == pytest.approx(1.0) and strokes.value == 0.0
+    floor = torch.full((1, 1, 8, 8), 0.4)
+    assert evaluation.measure_copies(floor.expand(5, -1, -1, -1), image, torch.zeros(5), "x", floor)[0].value == 1.0
     assert evaluation.measure_copies(image, image, torch.ones(5), "x")[0].value == 0.0
 
 

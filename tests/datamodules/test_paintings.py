@@ -139,3 +139,15 @@ def test_a_resumed_source_goes_on_where_it_stopped(painter: dict[str, Any]) -> N
             if name in batch:
                 assert torch.equal(again[name].actions, batch[name].actions)
                 assert torch.equal(again[name].canvases, batch[name].canvases)
+
+
+def test_the_run_decides_the_order_and_no_seed_the_pictures() -> None:
+    drawn = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        source = Paintings(**DATA)
+        source.trainer = SimpleNamespace(lightning_module=Painter(**TINY), max_epochs=1)  # type: ignore[assignment]
+        source.setup("fit")
+        drawn.append((source._draw(6), source.pictures["train"].images))
+    assert torch.equal(drawn[0][0], drawn[1][0]) and not torch.equal(drawn[0][0], drawn[2][0])
+    assert torch.equal(drawn[0][1], drawn[2][1])

@@ -195,3 +195,11 @@ def test_what_is_absent_is_told_with_what_to_get(source: str, message: str, tmp_
         load_pictures(source, 16, 1, 100, folder=str(tmp_path))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="no pictures of"):
         load_pictures("oil", 16, 1, 100)  # type: ignore[arg-type]
+
+
+def test_hands_for_painters_are_on_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path))
+    images = load_pictures("hands", 32, 3, 12)["train"].images
+    white = (images == 255).all(1)
+    assert 0.2 < white.float().mean() < 0.95
+    assert white[:, 0, [0, -1]].float().mean() > 0.9

@@ -76,3 +76,12 @@ def test_paint_mixes_by_coverage_and_opacity() -> None:
     painted = paint(canvas, covered, colour, opacity)
     assert painted[0, :, 0].tolist() == [[1.0, 0.5], [1.0, 1.0], [1.0, 0.5]]
     assert torch.equal(painted[1], canvas[1])
+
+
+def test_what_is_not_drawn_covers_nothing() -> None:
+    torch.manual_seed(0)
+    places, radius = torch.rand(6, 3, 2), torch.full((6, 2), 0.1)
+    drawn = torch.tensor([True, False, True, False, False, True])
+    some = coverage(places, radius, 32, drawn=drawn)
+    assert torch.equal(some, coverage(places, radius, 32) * drawn[:, None, None])
+    assert not coverage(places, radius, 32, drawn=torch.zeros(6, dtype=torch.bool)).any()

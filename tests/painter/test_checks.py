@@ -44,6 +44,7 @@ RANDOM = {"source": "scenes", "fit_updates": 0, "distill_on": "random"}
         ({}, {"fit_updates": 0}, "need fitted strokes"),
         ({"imitation_weight": 0.1}, {"fit_updates": 0, "distill_updates": 0}, "need fitted strokes"),
         ({}, {"fit_updates": 0, "distill_on": "random", "real": "programs"}, "need fitted strokes"),
+        ({"conditional": True}, {"real": "programs"}, "nothing in particular"),
         ({"joint": True, "adversary": "spectral"}, {"fit_updates": 0, "distill_updates": 0}, "need fitted strokes"),
         (SCENES, {}, "scenes need both"),
         ({}, {"source": "scenes"}, "scenes need both"),

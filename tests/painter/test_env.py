@@ -52,6 +52,8 @@ def test_bad_input_is_told_in_one_line() -> None:
         env.unwrapped.step(np.array([2, 0, 0, 0, 0, 0, 0, 0, 0]))
     with pytest.raises(UserError, match="not a number"):
         env.unwrapped.step(np.full(9, np.nan))
+    with pytest.raises(UserError, match="has also draw"):
+        env.unwrapped.step({})
     with pytest.raises(UserError, match="without a target"):
         env.reset(options={"target": np.zeros((32, 32, 3), np.uint8)})
     with pytest.raises(UserError, match="as the canvas is"):

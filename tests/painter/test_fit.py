@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from handgen.painter import fit
 from handgen.painter.actions import action_table
 from handgen.painter.digits import draw_digits
 from handgen.painter.fit import StrokeNet, fitted, paint_strokes, table_sizes, to_actions
@@ -134,3 +135,16 @@ def test_what_is_made_in_between_is_made_where_the_strokes_are() -> None:
         with torch.device("meta"):
             actions = to_actions(strokes, action_table(table), 8)
         assert actions.device.type == "cpu" and torch.equal(actions, to_actions(strokes, action_table(table), 8))
+
+
+def test_strokes_of_programs_are_opaque_and_so_become_those_that_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    assert (StrokeNet(3, 32, 3)(torch.rand(2, 3, 32, 32))["opacity"] == 1.0).all()
+    net, image = StrokeNet(3, 32, 1), paint_strokes(some_strokes(1), 32, 1).detach()
+
+    def undecided(sharpness: float) -> float:
+        monkeypatch.setattr(fit, "SHARPNESS", sharpness)
+        opacity = fitted(net, image, 40)["opacity"]
+        return float(((opacity > 0.1) & (opacity < 0.9)).float().mean())
+
+    assert undecided(4.0) < undecided(1.0)

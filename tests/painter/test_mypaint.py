@@ -62,6 +62,9 @@ def test_paintings_repeat_themselves_and_canvases_are_their_own() -> None:
 
 
 def test_an_unknown_brush_and_a_missing_library_get_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (0, -8, 5000):
+        with pytest.raises(UserError, match="its side must lie in"):
+            mypaint.MyPaintEngine(size)
     with pytest.raises(UserError, match="take one of pen"):
         mypaint.brush_settings("wet_knife")
     monkeypatch.setattr(mypaint, "LIBRARIES", ("libabsent.so",))
