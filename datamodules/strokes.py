@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +13,7 @@ from torch.nn import functional as F
 
 from handgen import paths
 from handgen.datamodules.idx_files import CLASSES, read_mnist
+from handgen.datamodules.omniglot import draw_strokes, read_omniglot
 from handgen.errors import UserError
 from handgen.images import read_picture
 from handgen.painter.digits import draw_digits
@@ -27,13 +26,6 @@ MNIST_MARGIN = 2 / 32
 """Blank border around a 28-pixel digit, as a share of the canvas."""
 TEST_SHARE = 5
 """One picture of five is kept for tests, where a data set has no split of its own."""
-LARGEST_PNG_BYTES = 2**20
-"""An Omniglot drawing has 300 bytes; an entry of an archive that is larger than this is not opened."""
-LARGEST_ARCHIVE_BYTES = 2**29
-"""The whole of Omniglot takes 20 MB."""
-OMNIGLOT_ADVICE = (
-    "get images_background_small1.zip or images_background.zip from https://github.com/brendenlake/omniglot"
-)
 CELEBA_ADVICE = (
     "get img_align_celeba and list_eval_partition.txt from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 )
@@ -162,54 +154,20 @@ def _black_on_white(images: Tensor, size: int) -> Tensor:
 
 def _omniglot(root: Path, size: int) -> dict[str, Pictures]:
     """All drawings of the archives and folders; every fifth drawer's are for tests."""
-    found: list[tuple[str, bytes]] = []
-    for archive in sorted(root.glob("images_*.zip")):
-        found += _zip_entries(archive)
-    unpacked = {path.stem for path in root.glob("images_*.zip")}
-    for path in sorted(root.glob("images_*/*/*/*.png")):
-        if path.relative_to(root).parts[0] not in unpacked:
-            if not _is_drawing(path):
-                raise UserError(f"{path} is not a drawing NUMBER_DRAWER.png: take it away, or {OMNIGLOT_ADVICE}")
-            found.append((str(path.relative_to(root)), path.read_bytes()))
-    if not found:
-        raise UserError(f"no Omniglot drawings in {root}: {OMNIGLOT_ADVICE}, and put it there")
-    characters = sorted({name.rpartition("/")[0] for name, _ in found})
+    drawings = read_omniglot(root)
+    characters = sorted({drawing.character for drawing in drawings})
     number = {name: index for index, name in enumerate(characters)}
-    images = torch.stack([_open_picture(io.BytesIO(content), size, name, grey=True) for name, content in found])
-    labels = torch.tensor([number[name.rpartition("/")[0]] for name, _ in found])
-    drawer = torch.tensor([int(Path(name).stem.rpartition("_")[2]) for name, _ in found])
-    test = drawer % TEST_SHARE == 0
+    images = []
+    for drawing in drawings:
+        is_image = drawing.name.endswith(".png")
+        file = io.BytesIO(drawing.content) if is_image else draw_strokes(drawing)
+        images.append(_open_picture(file, size, drawing.name, grey=True))
+    labels = torch.tensor([number[drawing.character] for drawing in drawings])
+    test = torch.tensor([drawing.drawer for drawing in drawings]) % TEST_SHARE == 0
     return {
-        name: Pictures(images[rows], labels[rows], len(characters)) for name, rows in (("train", ~test), ("test", test))
+        name: Pictures(torch.stack(images)[rows], labels[rows], len(characters))
+        for name, rows in (("train", ~test), ("test", test))
     }
-
-
-def _zip_entries(archive: Path) -> list[tuple[str, bytes]]:
-    """Names and contents of the drawings in an archive, none of which is unpacked to disk."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            entries = [entry for entry in opened.infolist() if entry.filename.endswith(".png")]
-            if sum(entry.file_size for entry in entries) > LARGEST_ARCHIVE_BYTES:
-                raise UserError(f"{archive} is too large for drawings: {OMNIGLOT_ADVICE}")
-            for entry in entries:
-                if entry.file_size > LARGEST_PNG_BYTES:
-                    raise UserError(f"{archive}: {entry.filename} is too large for a drawing: {OMNIGLOT_ADVICE}")
-                place = Path(entry.filename)
-                if len(place.parts) != 4 or ".." in place.parts or not _is_drawing(place):
-                    raise UserError(f"{archive}: {entry.filename} is not where drawings are: {OMNIGLOT_ADVICE}")
-            # What an entry says of its size may be a lie: one byte more than it may have is never unpacked.
-            return [(entry.filename, opened.open(entry).read(LARGEST_PNG_BYTES + 1)) for entry in entries]
-    except UserError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        # RuntimeError is for entries with a password, NotImplementedError for packings that Python does not know.
-        raise UserError(f"{archive} is damaged or locked ({error}): {OMNIGLOT_ADVICE}") from error
-
-
-def _is_drawing(path: Path) -> bool:
-    """Whether a file's name ends in the number of a drawer."""
-    drawer = path.stem.rpartition("_")[2]
-    return drawer.isascii() and drawer.isdigit()
 
 
 def _open_picture(file: Path | io.BytesIO, size: int, name: str, grey: bool = False) -> Tensor:

@@ -70,7 +70,7 @@ def test_archives_that_burst_or_climb_are_refused(name: str, reason: str, tmp_pa
 
 
 def test_an_archive_of_very_many_drawings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handgen.datamodules.strokes.LARGEST_ARCHIVE_BYTES", 1000)
+    monkeypatch.setattr("handgen.datamodules.omniglot.LARGEST_ARCHIVE_BYTES", 1000)
     folder = "images_background_small1/Latin/character01"
     archive(tmp_path, {f"{folder}/0001_{number:02d}.png": bytes(200) for number in range(1, 9)})
     with pytest.raises(UserError, match="is too large for drawings"):

@@ -9,12 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from handgen.episodes import return_measurement
 from handgen.errors import check_ranges
-from handgen.random_state import seeded
 from handgen.results import Measurement
 from handgen.sac import losses
 from handgen.sac.equations import (
@@ -26,6 +24,7 @@ from handgen.sac.equations import (
     Variant,
     choose_equations,
 )
+from handgen.sac.fresh_starts import FreshStarts
 from handgen.sac.losses import Sign
 from handgen.sac.networks import Actor, Critics, Value, ValueNetworks, polyak_update
 from handgen.sac.temperature import Temperature
@@ -34,7 +33,7 @@ Batch = dict[str, Any]
 DelaysCount = Literal["updates", "decisions"]
 
 
-class SAC(LightningModule):
+class SAC(FreshStarts):
     """Soft actor-critic: Haarnoja et al. 2018 (SAC v2, arXiv:1812.05905; v1, arXiv:1801.01290).
 
     Minimises the sum of the terms that one batch gives, each of which moves its own parameters only::
@@ -271,42 +270,6 @@ class SAC(LightningModule):
     def logs_now(self) -> bool:
         """Whether the loggers take what this update logs; logging every update would cost a tenth of its time."""
         return (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined, no-any-return]
-
-    def _starts_anew(self, env_steps: int) -> bool:
-        """Note how many environment steps there are; whether they have passed one of ``resets_env_steps``."""
-        resets = self.hparams["resets_env_steps"]
-        before = int(self.env_steps) if resets else 0  # reading it waits for a GPU
-        self.env_steps.fill_(env_steps)
-        return any(before <= steps < env_steps for steps in resets)
-
-    @torch.no_grad()
-    def start_anew(self) -> None:
-        """Draw new weights for actor and critics and forget their optimiser's moments; encoders and temperature stay.
-
-        All processes of a run draw the same weights.
-        """
-        with seeded(self.seed + int(self.env_steps), self.device):
-            self.draw_weights()
-        copies = [(self.target.critics, self.online.critics), (self.target.value, self.online.value)]
-        self.averaged_updates = 0
-        for copied, original in (*copies, (self.mean_actor, self.actor)):
-            if copied is not None and original is not None:
-                copied.load_state_dict(original.state_dict())
-        optimisers: Any = self.optimizers()
-        optimiser = optimisers[0] if isinstance(optimisers, list) else optimisers  # the first is SAC's
-        for part in self.heads:
-            for parameter in part.parameters():
-                optimiser.state.pop(parameter, None)
-
-    @property
-    def heads(self) -> list[nn.Module]:
-        """What follows the encoders: of the actor, of the critics, and of the value where there is one."""
-        return [self.actor.net, self.online.critics, *([self.online.value] if self.online.value is not None else [])]
-
-    def draw_weights(self) -> None:
-        """Draw the weights of the heads."""
-        for layer in (layer for part in self.heads for layer in part.modules()):
-            getattr(layer, "reset_parameters", lambda: None)()
 
     @torch.no_grad()
     def td_target(self, batch: Batch, temperature: Tensor) -> Tensor:

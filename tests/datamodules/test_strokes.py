@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from handgen.datamodules.strokes import LARGEST_PNG_BYTES, OMNIGLOT_ADVICE, load_pictures
+from handgen.datamodules.omniglot import LARGEST_FILE_BYTES, OMNIGLOT_ADVICE, Drawing, strokes_of
+from handgen.datamodules.strokes import load_pictures
 from handgen.errors import UserError
 
 
@@ -80,6 +81,37 @@ def test_omniglot_is_split_by_who_drew(tmp_path: Path) -> None:
     (tmp_path / "images_background_small1.zip").unlink()
     again = load_pictures("omniglot", 16, 1, 100, folder=str(tmp_path))
     assert torch.equal(again["train"].images, found["train"].images)
+
+
+STROKES = """START
+20,-20,0
+20,-80,90
+BREAK
+50.5,-30,200
+80,-30,300
+BREAK
+"""
+
+
+def test_omniglots_strokes_are_drawings_too_and_make_way_for_images(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "strokes_background.zip", "w") as archive:
+        for drawer in range(1, 11):
+            archive.writestr(f"strokes_background/Latin/character01/0001_{drawer:02d}.txt", STROKES)
+    found = load_pictures("omniglot", 105, 1, 100, folder=str(tmp_path))
+    assert len(found["train"]) == 8 and len(found["test"]) == 2
+    ink = found["test"].images[0, 0] < 128
+    assert ink[25:75, 20].all() and ink[30, 55:75].all() and not ink[60, 60] and not ink[:15].any()
+    assert 2.5 < ink[25:75].sum(1).float().median() < 3.5  # three pixels wide, as in the images
+    omniglot(tmp_path)
+    both = load_pictures("omniglot", 16, 1, 100, folder=str(tmp_path))
+    assert len(both["train"]) == 16 and both["train"].images[:, 0, 0, 0].max() <= 100  # the dark squares alone
+
+
+@pytest.mark.parametrize("text", ["1,2", "a,b,c", "nan,0,0", "\xff"])
+def test_strokes_that_are_none_get_one_line(text: str) -> None:
+    with pytest.raises(UserError, match="no strokes as Omniglot writes them") as error:
+        strokes_of(Drawing("strokes_x/A/c/1_01.txt", text.encode("latin-1")))
+    assert "\n" not in str(error.value)
 
 
 def test_a_hostile_archive_is_not_opened(tmp_path: Path) -> None:
@@ -156,7 +188,7 @@ def test_an_entry_is_unpacked_no_further_than_a_drawing_goes(tmp_path: Path, mon
 
     monkeypatch.setattr(zipfile.ZipExtFile, "read", watched)
     load_pictures("omniglot", 16, 1, 100, folder=str(tmp_path))
-    assert set(asked) == {LARGEST_PNG_BYTES + 1}
+    assert set(asked) == {LARGEST_FILE_BYTES + 1}
 
 
 def test_a_stray_picture_among_drawings_is_named(tmp_path: Path) -> None:
