@@ -22,6 +22,8 @@ from handgen.processes import gathered, process_count, process_rank, seed_of_pro
 
 Batch = dict[str, Any]
 PROGRAM_CHUNK = 125
+IMITATED_SHARE = 4
+"""Paintings of ``rl`` for each program that is learnt beside them: half as much time as with one for each."""
 TEST_SCENES = 650
 
 
@@ -56,7 +58,7 @@ class Paintings(LightningDataModule):
     - ``stage="distill"``: ``rollout``, paintings of fitted programs, or of random ones ("sleep").
     - ``stage="rl"``: ``rollout``, paintings just made; ``image``, pictures; ``fake``, paintings of the last batches,
       and for conditional painters ``fake_target``, what these were to show; for a joint discriminator the programs of
-      both, ``actions`` and ``fake_actions`` (B, T, K); ``programs``, a batch as of ``distill``.
+      both, ``actions`` and ``fake_actions`` (B, T, K); ``programs``, a small batch as of ``distill``.
 
     Targets of which several paintings are made (``model.paintings_of_a_target``) have these side by side.
 
@@ -313,7 +315,7 @@ class Paintings(LightningDataModule):
         if painter.hparams["reward"] == "discriminator":
             batch |= self._for_discriminator(rollout, target)
         if painter.hparams["imitation_weight"] > 0 and not warming:
-            batch["programs"] = self._programs_drawn(count)
+            batch["programs"] = self._programs_drawn(max(painter.hparams["minibatches"], count // IMITATED_SHARE))
         return batch
 
     def _for_discriminator(self, rollout: Rollout, target: Tensor | None) -> Batch:

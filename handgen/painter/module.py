@@ -370,7 +370,9 @@ class Painter(LightningModule):
         for epoch in range(self.hparams["policy_epochs"]):
             if epoch == 0 or self.hparams["algorithm"] == "a2c":  # V-trace weighs what this policy would have done
                 advantage, returns = advantages(self.policy, rollout, reward, self.hparams)
-            for rows in self._split(reward.shape[1]):
+            splits = list(self._split(reward.shape[1]))
+            taught = [] if programs is None else list(torch.arange(programs.actions.shape[1]).chunk(len(splits)))
+            for number, rows in enumerate(splits):
                 part = rollout.rows(rows)
                 heat = self.hparams["temperature"]
                 decided = self.policy(part.seen(), actions=part.actions, temperature=heat, value_alone=value_alone)
@@ -379,7 +381,7 @@ class Painter(LightningModule):
                 if not value_alone:  # advantages are of use only once discriminator and value have learnt
                     loss = loss + policy_loss(decided, part.log_prob, advantage[:, rows], self.hparams)
                 if programs is not None and epoch == 0 and imitation_weight > 0:
-                    loss = loss + imitation_weight * self.imitation(programs.rows(rows))
+                    loss = loss + imitation_weight * self.imitation(programs.rows(taught[number].to(self.device)))
                 self._step(optimiser, loss, self.policy)
         self.log("loss/value", value_loss.detach())
         self._log_entropy(decided.entropy.detach())
