@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from handgen.arm.body import FITTED, JOINTS
 from handgen.arm.drawing import draw_masks
@@ -24,6 +25,10 @@ from handgen.datamodules.replay_buffer import Batch, ReplayBuffer
 from handgen.errors import UserError, check_ranges
 from handgen.paths import cache_root
 
+SWAY_RAD, SWAY_SIZE = 0.1, 0.05
+"""How far hands of the warm start are turned, and how much larger or smaller they become, at most."""
+ELBOW = 1.1
+"""Where a lean of the elbow turns the picture, in the middle below its lower edge: from the middle, in halves of it."""
 AT_REST = 0.3
 """Share of the warm start's arms that are at rest, as at the start of an episode; the others are anywhere."""
 
@@ -33,8 +38,9 @@ class ArmRollouts(ReplayDataModule):
 
     The first ``imitation_updates`` batches are for imitation: ``obs`` uint8 (B, 1, H, 2 H), ``mask`` uint8 (B, H, H)
     and ``joints`` (B, 12) in radians. Half of the targets are poses of the arm, drawn anew all the time, whose joints
-    are known; half are silhouettes of training hands of the feeds, whose joints are not (NaN). After the warm start
-    batches of transitions have ``known``: poses of the arm with ``obs`` and ``joints`` as before.
+    are known; half are silhouettes of training hands of the feeds, whose joints are not (NaN), each leaning and as
+    large as chance has it (`swayed`). After the warm start batches of transitions have ``known``: poses of the arm with
+    ``obs`` and ``joints`` as before.
 
     Each environment, of all processes, has a share of the feeds' targets and shows them in a shuffled order.
 
@@ -56,7 +62,7 @@ class ArmRollouts(ReplayDataModule):
         imitation_updates: int = 0,
         imitation_batch_size: int = 128,
         poses: int = 16_384,
-        drawn_hands: int = 1_000,
+        drawn_hands: int = 4_000,
         known_poses: int = 32,
         hindsight: float = 0.25,
         newest_only: bool = False,
@@ -68,6 +74,7 @@ class ArmRollouts(ReplayDataModule):
             imitation_batch_size=(imitation_batch_size, imitation_batch_size >= 2, "be at least 2"),
             poses=(poses, poses >= imitation_batch_size, "be at least imitation_batch_size"),
             known_poses=(known_poses, known_poses >= 0, "not be negative"),
+            drawn_hands=(drawn_hands, drawn_hands >= 1, "be at least 1"),
             hindsight=(hindsight, 0.0 <= hindsight < 1.0, "lie in [0, 1)"),
             n_step=(self.n_step, self.n_step == 1, "be 1: hindsight knows the reward of one step"),
         )
@@ -189,11 +196,12 @@ class ArmRollouts(ReplayDataModule):
 
     def _imitation(self) -> Batch:
         """Targets with arms beside them."""
-        count, half = self.imitation_batch_size, self.imitation_batch_size // 2
-        known, hands = self._known(half), self.hands()
+        count, hands = self.imitation_batch_size, self.hands()
+        half = count // 2 if len(hands) else count
+        known = self._known(half)
         targets, truth = [known["mask"]], [known["joints"]]
         if len(hands):
-            targets.append(hands[self._draw(len(hands), count - half)])
+            targets.append(swayed(hands[self._draw(len(hands), count - half)], self.generator))
             truth.append(torch.full((count - half, len(JOINTS)), float("nan")))
         target = torch.cat(targets)
         return {
@@ -266,3 +274,23 @@ class ArmRollouts(ReplayDataModule):
         self.imitations = own["imitations"]
         if own["joints"] is not None:
             self._put_pool(own["joints"].clone())
+
+
+def swayed(masks: Tensor, generator: torch.Generator) -> Tensor:
+    """Masks uint8 (B, H, H), 0 or 255, turned about the elbow, as an arm leans, and made larger or smaller.
+
+    Where they end at the picture's lower edge they go on.
+
+    Args:
+        masks: silhouettes of arms that come from below.
+        generator: of angles within `SWAY_RAD` and factors within `SWAY_SIZE`, both uniform.
+    """
+    angle, factor = torch.rand(2, len(masks), generator=generator) * 2.0 - 1.0
+    angle, factor = SWAY_RAD * angle, 1.0 + SWAY_SIZE * factor
+    across, down = angle.cos() / factor, angle.sin() / factor
+    # A pixel looks up what it shows: (x, y) less the elbow, turned back and scaled back, and the elbow again.
+    rows = [across, -down, ELBOW * down], [down, across, ELBOW * (1.0 - across)]
+    maps = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1)
+    grid = F.affine_grid(maps, [len(masks), 1, *masks.shape[1:]], align_corners=False)
+    moved = F.grid_sample(masks[:, None].float(), grid, padding_mode="border", align_corners=False)[:, 0]
+    return torch.where(moved > 127.0, 255, 0).to(torch.uint8)

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from handgen.arm.body import HIGH, JOINTS, LOW
 from handgen.arm.geometry import actions_of
 from handgen.arm.mobilenet import FEATURES, MobileNetV2, calibrate
-from handgen.episodes import return_measurement
 from handgen.errors import check_ranges
 from handgen.results import Measurement
 from handgen.sac.networks import mlp
@@ -162,9 +161,7 @@ class ArmActorCritic(LightningModule):
         self.log("eval/episode_length", batch["episode_length"].mean(), sync_dist=True, batch_size=1)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure ``return@STEPS`` for ``result.json``."""
-        returns = self.all_gather(batch["episode_return"]).flatten()  # type: ignore[union-attr]
-        self.measurements = [return_measurement(returns, int(self.env_steps))]
+        """Measure nothing: returns are of all feeds together, and `ArmEvaluation` tells these apart."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """One Adam with a group for each head: their losses move no parameter of the other."""

@@ -110,6 +110,7 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
     ) -> None:
         chosen = {"observe": observe, "reward": reward, "action": action, "renderer": renderer}
         check_choices(chosen, size, epsilon, episode_decisions, substeps)
+        check_ranges(count=(count, count >= 0, "not be negative"))
         if renderer == "drawn" and (observe != "masks" or urdf is not None):
             raise UserError("renderer=drawn knows masks of our own arm alone: use observe=masks without urdf")
         if mirror and urdf is not None:
@@ -201,6 +202,8 @@ class ArmImitation(gymnasium.Env[Any, NDArray[np.float32]]):
             except ValueError as error:
                 self.shown, misses, reason = self.shown + 1, misses + 1, str(error)
             except IndexError:
+                if misses and misses == self.shown:
+                    raise UserError(f"the feed {feed.name} shows no hand in {misses} pictures: {reason}") from None
                 raise UserError(f"the feed {feed.name} has ended after {self.shown} pictures") from None
         raise UserError(f"the feed {feed.name} shows no hand in {misses} pictures: {reason}")
 

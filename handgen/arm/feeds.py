@@ -16,6 +16,7 @@ from handgen.arm.drawing import draw_masks
 from handgen.arm.framing import frame
 from handgen.arm.geometry import as_tensors, random_joints
 from handgen.arm.segmentation import SEGMENTERS, Segmenter
+from handgen.arm.simulator import silenced
 from handgen.arm.target import Target, found_hand, framed_target
 from handgen.arm.thumb_side import looks_left
 from handgen.errors import UserError
@@ -187,7 +188,7 @@ class Film:
     def __init__(self, source: str, segmenter: Segmenter = "robust") -> None:
         self.source, self.segmenter, self.name = source, segmenter, Path(source).stem or "camera"
         self.is_camera = source.isdecimal()
-        self.capture = cv2.VideoCapture(int(source) if self.is_camera else source)
+        self.capture = opened(int(source) if self.is_camera else source)
         if not self.capture.isOpened():
             where = f"camera {source} is absent or in use" if self.is_camera else f"cannot be opened: {source}"
             raise UserError(f"the feed's {where}" if self.is_camera else f"the feed {where}")
@@ -205,7 +206,7 @@ class Film:
         """
         if index < self.next_index and not self.is_camera:
             self.capture.release()
-            self.capture = cv2.VideoCapture(self.source)
+            self.capture = opened(self.source)
             self.next_index = 0
         picture: Any = None
         while self.next_index <= index:
@@ -306,3 +307,9 @@ def usable_target(feed: Feed, index: int, size: int) -> Target:
         except ValueError as error:
             reason = str(error)
     raise UserError(f"the feed {feed.name} shows no hand: {reason}" if reason else f"the feed {feed.name} is empty")
+
+
+def opened(source: int | str) -> cv2.VideoCapture:
+    """A film, a sequence or a camera, without what its libraries have to say about an absent one."""
+    with silenced():
+        return cv2.VideoCapture(source)

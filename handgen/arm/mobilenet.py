@@ -115,7 +115,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path} cannot be loaded as plain weights: {str(error).splitlines()[0]}") from None
-    kept = {name: value for name, value in dict(loaded).items() if not name.startswith("classifier.")}
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} holds no weights by name, but a {type(loaded).__name__}")
+    kept = {name: value for name, value in loaded.items() if not name.startswith("classifier.")}
     wanted = MobileNetV2().state_dict()
     wrong = [name for name in wanted if name not in kept or kept[name].shape != wanted[name].shape]
     wrong += sorted(set(kept) - set(wanted))

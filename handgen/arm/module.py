@@ -107,7 +107,7 @@ class ArmSAC(SAC):
 
     def imitate(self, obs: Tensor) -> Tensor:
         """Actions (N, 12) of the actor as it was before it was rewarded."""
-        actor = self.imitator if bool(self.rewarded) else self.actor
+        actor = self.imitator if bool(self.rewarded) else self.mean_actor or self.actor
         with torch.no_grad():
             return actor.act(self.online.encoder(obs), deterministic=True)
 
@@ -164,22 +164,13 @@ class ArmSAC(SAC):
             self.log_terms(terms)
             return self.imitation_loss(terms)
         if not self.rewarded:
-            self.imitator.load_state_dict(self.actor.state_dict())
+            self.imitator.load_state_dict((self.mean_actor or self.actor).state_dict())
             self.rewarded.fill_(True)
         self.rewarded_updates += 1
-        loss = super().training_step(batch, batch_idx)
-        terms = self.kept_losses(batch)
-        self.log_terms(terms)
         if self.logs_now:
             own = ~batch["hindsight"] if "hindsight" in batch else slice(None)
             self.log("train/reward", batch["reward"][own].mean())
-        kept: Tensor = self.hparams["imitation_weight"] * self.imitation_loss(terms)
-        return loss + kept
-
-    def log_terms(self, terms: dict[str, Tensor]) -> None:
-        """Log terms of imitation without their weights, in the warm start and after it."""
-        if self.logs_now:
-            self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items()})
+        return super().training_step(batch, batch_idx)
 
     def imitation_loss(self, terms: dict[str, Tensor]) -> Tensor:
         """The weighted sum of the warm start's terms."""
@@ -198,21 +189,24 @@ class ArmSAC(SAC):
             "posture": posture_loss(joints[unknown]) if bool(unknown.any()) else joints.sum() * 0.0,
         }
 
-    def kept_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms of the warm start that stay while the actor is rewarded; only the actor has a gradient.
+    def mean_losses(self, mean: Tensor, shared: Tensor) -> dict[str, Tensor]:
+        """The warm start's term of silhouettes, which stays while the actor is rewarded, where targets are masks.
 
-        Silhouettes are those of the transitions' targets, where these are masks; joints those of ``known`` poses.
+        With ``imitation_weight`` and its own.
         """
-        terms: dict[str, Tensor] = {}
-        if not self.hparams["imitation_weight"]:
-            return terms
-        if self.hparams["observe"] == "masks":
-            target = batch["obs"][:, 0, :, : batch["obs"].shape[2]]
-            terms["silhouette"] = self.silhouette(self.mean_joints(self.online.encoder(batch["obs"])), target)
-        if "known" in batch:
-            joints = self.mean_joints(self.online.encoder(batch["known"]["obs"]))
-            terms["joints"] = joint_loss(joints, batch["known"]["joints"])
-        return terms
+        weight = self.hparams["imitation_weight"] * self.hparams["silhouette_weight"]
+        if not weight or self.hparams["observe"] != "masks":
+            return {}
+        target = (255.0 * (shared[:, 0] + 0.5)).round()  # what `SideBySide` has made of the target's mask
+        return {"kept_silhouette": weight * self.silhouette(joints_of(torch.tanh(mean)), target)}
+
+    def auxiliary_losses(self, batch: Batch, shared: Tensor) -> dict[str, Tensor]:
+        """The warm start's term of joints on ``known`` poses, with ``imitation_weight`` and its own."""
+        weight = self.hparams["imitation_weight"] * self.hparams["joints_weight"]
+        if not weight or "known" not in batch:
+            return {}
+        joints = self.mean_joints(self.online.encoder(batch["known"]["obs"]))
+        return {"kept_joints": weight * joint_loss(joints, batch["known"]["joints"])}
 
     def mean_joints(self, shared: Tensor) -> Tensor:
         """The actor's mean pose (B, 12) in radians on images (B, 2 C, H, H)."""
@@ -220,7 +214,7 @@ class ArmSAC(SAC):
         return joints_of(torch.tanh(mean))
 
     def silhouette(self, joints: Tensor, mask: Tensor) -> Tensor:
-        """How far the silhouettes of poses are from masks uint8 (B, H, H)."""
+        """How far the silhouettes of poses are from masks (B, H, H), 0 or 255."""
         measured = {name: value.to(joints.device) for name, value in self.measured.items()}
         soft = soft_silhouette(measured, joints, SILHOUETTE_SIZE, SOFTNESS)
         return silhouette_loss(soft, mask, self.hparams["finger_weight"])
@@ -231,6 +225,9 @@ class ArmSAC(SAC):
         if self.rewarded_updates <= self.hparams["critic_updates_first"]:
             terms.pop("actor")  # critics that know nothing yet would spoil poses that are good already
         return terms
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure nothing: returns are of all feeds together, and `ArmEvaluation` tells these apart."""
 
     def configure_optimizers(self) -> Any:
         """One Adam; the actor's rate falls during the warm start, as a cosine, to that of SAC."""

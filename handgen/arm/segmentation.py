@@ -40,7 +40,8 @@ def segment(image: Image, segmenter: Segmenter, upright: bool = True) -> tuple[I
         small = cv2.resize(part, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_AREA)
     else:
         scale = min(1.0, WORKING_SIZE / max(image.shape[:2]))
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         mask = cv2.inRange(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), LAB_LOW, LAB_HIGH) > 0
     if upright and segmenter == "robust" and fingers_up_score(mask) < SURELY_DOWN:
         small, mask = small[::-1, ::-1], mask[::-1, ::-1]

@@ -317,7 +317,8 @@ class SAC(FreshStarts):
             features: (B, F) for the critics, without gradient.
             temperature: scalar alpha.
         """
-        action, log_prob = self.actor.sample(shared)
+        mean, log_std = self.actor(shared)
+        action, log_prob = self.actor.drawn(mean, log_std)
         q = self.online.critics(features, action, frozen=True)
         terms = {"actor": losses.actor_loss(log_prob, q, temperature)}
         fixed_q, fixed_log_prob = q.detach(), log_prob.detach()
@@ -332,7 +333,12 @@ class SAC(FreshStarts):
             terms["value"] = losses.value_loss_kl(fixed_log_prob, fixed_q, temperature)
         if self.logs_now:
             self.log("train/entropy", -fixed_log_prob.mean())
-        return terms
+        return terms | self.mean_losses(mean, shared)
+
+    def mean_losses(self, mean: Tensor, shared: Tensor) -> dict[str, Tensor]:
+        """Further terms of the actor's mean before the tanh, (B, A), on what it was given (B, E); none here."""
+        del mean, shared
+        return {}
 
     def auxiliary_losses(self, batch: Batch, shared: Tensor) -> dict[str, Tensor]:
         """Further terms for the encoder, for agents that learn from pixels; none here.

@@ -89,7 +89,11 @@ class Actor(nn.Module):
         Returns:
             ``action`` (..., A) in (-1, 1) and its log-density (...,) in nats.
         """
-        mean, log_std = self(features)
+        return self.drawn(*self(features))
+
+    @staticmethod
+    def drawn(mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from what `forward` returns, (..., A) each."""
         noise = torch.randn_like(mean)
         pre_tanh = mean + log_std.exp() * noise
         return torch.tanh(pre_tanh), tanh_normal_log_prob(noise, log_std, pre_tanh)

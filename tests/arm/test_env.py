@@ -187,6 +187,25 @@ def test_closing_closes_every_world() -> None:
     assert env.simulator.client == env.poser.client == -1
 
 
+class Film(Blank):
+    """Three pictures without a hand."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def target(self, index: int, size: int) -> Target:
+        if index == 3:
+            raise IndexError(index)
+        return super().target(index, size)
+
+
+def test_a_film_without_a_hand_is_told_as_such() -> None:
+    env = make()
+    env.feeds = [Film()]
+    with pytest.raises(UserError, match="shows no hand in 3 pictures: no hand stands out"):
+        env.reset()
+
+
 def test_a_film_is_followed_and_its_end_is_told(tmp_path: Path) -> None:
     write_hands(tmp_path, 2)
     env = make(feed=str(tmp_path / "hand_%04d.png"))

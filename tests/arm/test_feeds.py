@@ -182,6 +182,7 @@ def test_persons_are_known_and_a_split_without_any_is_named(tmp_path: Path, monk
         ("nowhere.mp4", "no such feed: nowhere.mp4"),
         ("97", "camera 97 is absent"),
         ("empty_%04d.png", "cannot be opened"),
+        ("broken.mp4", "cannot be opened: broken.mp4"),
     ],
 )
 def test_absent_feeds_are_named(
@@ -189,8 +190,10 @@ def test_absent_feeds_are_named(
 ) -> None:
     monkeypatch.setenv("HANDGEN_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
     with pytest.raises(UserError, match=message):
         open_feed(feed)
+    assert capfd.readouterr() == ("", "")  # one line, and nothing from the libraries that were asked
 
 
 def test_an_unknown_segmenter_and_an_empty_folder_are_named(tmp_path: Path) -> None:

@@ -65,13 +65,19 @@ def test_the_warm_start_s_terms_are_weighed() -> None:
     assert all(float(term.detach()) > 0 for term in terms.values())
 
 
-def test_the_critics_loss_leaves_the_actor_s_encoder_alone() -> None:
+def test_the_critics_loss_leaves_the_actor_s_encoder_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArmSAC, "logs_now", False)
     module = small()
+    module.rewarded_updates.fill_(1_000)
     q = module.online.critics(module.online.trunk(module.online.encoder(pictures(4))), torch.zeros(4, 12))
     assert all(name.startswith("online.") for name in moved(module, q.sum()))
     shared = module.online.encoder(pictures(4))
-    losses = module_policy_losses(module, shared)
-    assert all(name.startswith(("actor.", "temperature.")) for name in moved(module, losses))
+    features = module.online.trunk(shared)
+    assert features.requires_grad is False  # the target's mask: nothing learnt is in it
+    for name in ("actor", "kept_silhouette"):
+        terms = module.policy_losses(shared, features, torch.tensor(0.1))
+        reached = moved(module, terms[name])
+        assert reached and all(name.startswith("actor.") for name in reached)
 
 
 def transitions(count: int = 4) -> dict[str, Any]:
@@ -92,17 +98,24 @@ def transitions(count: int = 4) -> dict[str, Any]:
 
 
 def test_while_it_is_rewarded_the_actor_goes_on_imitating() -> None:
-    module, batch = small(finger_weight=0.0), imitation_batch()
-    terms = module.kept_losses(transitions())
+    module, batch = small(finger_weight=0.0, joints_weight=2.0, imitation_weight=0.5), imitation_batch()
+    terms = kept(module, batch["obs"])
     before = module.imitation_losses(batch)
-    torch.testing.assert_close(terms["silhouette"], before["silhouette"])  # without its weight, as it is logged
-    torch.testing.assert_close(terms["joints"], before["joints"])
-    for term in terms.values():
-        assert all(name.startswith("actor.") for name in moved(module, term))
-    assert small(imitation_weight=0.0).kept_losses(transitions()) == {}
+    torch.testing.assert_close(terms["kept_silhouette"], 0.5 * 20.0 * before["silhouette"])
+    torch.testing.assert_close(terms["kept_joints"], 0.5 * 2.0 * before["joints"])
+    for name in terms:
+        reached = moved(module, kept(module, batch["obs"])[name])
+        assert reached and all(name.startswith("actor.") for name in reached)
+    assert kept(small(imitation_weight=0.0), batch["obs"]) == {}
 
 
-def test_an_update_of_sac_holds_what_is_kept_and_logs_it_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def kept(module: ArmSAC, obs: Tensor) -> dict[str, Tensor]:
+    """What stays of the warm start."""
+    shared = module.online.encoder(obs)
+    return module.mean_losses(module.actor(shared)[0], shared) | module.auxiliary_losses(transitions(), shared)
+
+
+def test_an_update_of_sac_holds_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ArmSAC, "logs_now", True)
     monkeypatch.setattr(ArmSAC, "global_step", 0)
     logged: dict[str, float] = {}
@@ -112,8 +125,8 @@ def test_an_update_of_sac_holds_what_is_kept_and_logs_it_without_weights(monkeyp
     for weight in (0.0, 0.5):
         module = small(gamma=0.0, learn_temperature=False, imitation_weight=weight, silhouette_weight=3.0)
         losses.append(module.training_step(transitions(), 0).detach())
-    kept = 0.5 * (logged["loss/joints"] + 3.0 * logged["loss/silhouette"])
-    assert float(losses[1] - losses[0]) == pytest.approx(kept, rel=1e-4)
+    added = logged["loss/kept_joints"] + logged["loss/kept_silhouette"]
+    assert float(losses[1] - losses[0]) == pytest.approx(added, rel=1e-4)
     assert logged["train/reward"] == pytest.approx(1.0)  # 0, 1, 2; the last one was hindsight
 
 
@@ -152,12 +165,6 @@ def test_critics_learn_before_they_move_the_actor(monkeypatch: pytest.MonkeyPatc
         module.rewarded_updates.fill_(updates)
         terms = module.policy_losses(shared, module.online.trunk(shared).detach(), torch.tensor(0.1))
         assert ("actor" in terms) == moves
-
-
-def module_policy_losses(module: ArmSAC, shared: Tensor) -> Tensor:
-    action, log_prob = module.actor.sample(shared)
-    q = module.online.critics(module.online.trunk(shared).detach(), action, frozen=True)
-    return (0.1 * log_prob - q.amin(0)).mean()
 
 
 def test_samples_are_photographs_of_the_arm_that_imitates() -> None:
