@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,10 @@ class ArmEvaluation(Callback):
         size = kept.get("size", FULL_SIZE)
         kept |= {"epsilon": round(self.epsilon * (size / FULL_SIZE) ** 2), "episode_decisions": self.decisions}
         try:
-            return ArmImitation(**{**kept, "feed": name, "split": split})
+            env = ArmImitation(**{**kept, "feed": name, "split": split})
+            # Photographs are decoded and segmented once, not for each policy and each look.
+            env.feeds[0].target = cache(env.feeds[0].target)  # type: ignore[method-assign]
+            return env
         except UserError as error:
             if name in source.feeds or name in ("rendered", "synthetic"):
                 raise
