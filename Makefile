@@ -95,7 +95,7 @@ sweep: setup  ## try the settings of experiments/sweeps/EXP.yaml with wandb agen
 	@$(RUN) sweep $(EXP) $(if $(COUNT),--count=$(COUNT)) $(if $(AGENTS),--agents=$(AGENTS)) $(ARGS)
 
 .PHONY: population
-population: setup  ## population-based training of experiments/populations/EXP.yaml on Ray (MEMBERS= ROUNDS= ARGS="--epochs=2 --first=80")
+population: setup  ## population-based training of experiments/populations/EXP.yaml on Ray (MEMBERS= ROUNDS= ARGS="--epochs=2 --first=121")
 	@test -n "$(EXP)" || { echo "error: name a population with EXP=: $$(cd experiments/populations && ls | sed 's/\.yaml//' | xargs)"; exit 2; }
 	@$(VENV)/bin/python -c 'import ray' 2>/dev/null || $(VENV)/bin/python -m pip install -q -c constraints.txt -e ".[population]"
 	@$(RUN) population $(EXP) $(if $(MEMBERS),--members=$(MEMBERS)) $(if $(ROUNDS),--rounds=$(ROUNDS)) $(ARGS)

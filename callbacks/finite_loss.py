@@ -46,10 +46,21 @@ class FiniteLoss(Callback):
         if found:
             self._stop(trainer, batch, found)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look again before the epoch's checkpoint is written over the last one.
+
+        Raises:
+            UserError: as above.
+        """
+        found = ["the loss"] if self._broken is not None and bool(self._broken) else []
+        found += [key for key, value in trainer.callback_metrics.items() if not bool(value.isfinite().all())]
+        if trainer.strategy.reduce_boolean_decision(bool(found), all=False):
+            self._stop(trainer, None, found or ["another process' loss"])
+
     def _stop(self, trainer: Trainer, batch: Any, found: list[str]) -> None:
         """Save the batch and say what is wrong."""
         saved = ""
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and batch is not None:
             path = Path(trainer.default_root_dir) / BATCH
             torch.save(batch, path)
             saved = f"; its batch is in {path}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerStatus
 
 from handgen.runs import LAST_CHECKPOINT
 
@@ -54,6 +55,15 @@ class SaveOnInterrupt(Checkpoint):
             trainer._logger_connector.on_batch_end()
             trainer._logger_connector.update_train_step_metrics()
             trainer.save_checkpoint(Path(trainer.default_root_dir) / LAST_CHECKPOINT)
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop, if asked to after the last update: its epoch is saved by now.
+
+        Raises:
+            KeyboardInterrupt: for the Trainer, which ends by it before anything is evaluated.
+        """
+        if self.asked and trainer.state.status == TrainerStatus.RUNNING:
             raise KeyboardInterrupt
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

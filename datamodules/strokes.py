@@ -24,6 +24,8 @@ SOURCES: tuple[Source, ...] = ("digits", "mnist", "omniglot", "celeba", "hands",
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
 MNIST_MARGIN = 2 / 32
 """Blank border around a 28-pixel digit, as a share of the canvas."""
+OWN_HANDS = 1_000_003
+"""Apart from the seeds of other experiments: what a painter copies is no hand that its copies are judged beside."""
 TEST_SHARE = 5
 """One picture of five is kept for tests, where a data set has no split of its own."""
 CELEBA_ADVICE = (
@@ -223,7 +225,7 @@ def _hands(size: int, count: int, seed: int) -> dict[str, Pictures]:
     from handgen.datamodules.rendered import open_rendered
 
     counts = {"train": count, "val": 0, "test": max(10, min(count, 1250))}
-    cache = open_rendered(paths.cache_root(), size, counts, seed, ("valid",), upright=True, on_white=True)
+    cache = open_rendered(paths.cache_root(), size, counts, OWN_HANDS + seed, ("valid",), upright=True, on_white=True)
     split = {}
     for name in ("train", "test"):
         first, last = cache.ranges[name]

@@ -205,7 +205,11 @@ class HandgenCLI(LightningCLI):
             return
 
         def train(words: Sequence[str]) -> int:
-            return run(prepare(words[0], [*words[1:], f"--threads={threads}"]))
+            with own_environment():
+                if os.environ.pop("WANDB_SWEEP_ID", None):  # the sweep is about the run that starts from this one
+                    os.environ.pop("WANDB_RUN_ID", None)
+                    os.environ["WANDB_MODE"] = "disabled"
+                return run(prepare(words[0], [*words[1:], f"--threads={threads}"]))
 
         arguments["vae"] = str(trained_run(root, experiment, self.seed, train))
         self.prepared.given.append(f"--model.vae={arguments['vae']}")  # records name what they started from
@@ -276,7 +280,12 @@ class HandgenCLI(LightningCLI):
         """The command that continues this run, in one line."""
         if not (self.folder / runs.LAST_CHECKPOINT).is_file():
             return "interrupted: no epoch was finished, so nothing was saved"
-        words = [word for word in self.prepared.given if not word.startswith("--ckpt_path")]
+        words, given = list[str](), iter(self.prepared.given)
+        for word in given:
+            if word == "--ckpt_path":
+                next(given, None)
+            elif not word.startswith("--ckpt_path="):
+                words.append(word)
         command = shlex.join(["python", "-m", "handgen", *words, "--ckpt_path=last"])
         return f"interrupted: continue with {command}"
 
@@ -346,10 +355,12 @@ def run(prepared: Prepared) -> int:
     """
     quiet()
     with own_environment(), friendly_errors():
+        code = 1
         try:
             cli = HandgenCLI(prepared)
+            code = cli.exit_code
         finally:
-            finish_wandb()
+            finish_wandb(code)
     if not cli.exit_code and prepared.command != "frames":
         print(f"run folder: {cli.folder}")
     return cli.exit_code

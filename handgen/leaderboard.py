@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from handgen.anatomy.evaluation import HELD_OUT, Cost, evaluate_variant, prepare_reference, shuffled
@@ -26,7 +27,6 @@ from handgen.results import Measurement, Record, write_json
 from handgen.runs import newest_run, run_date
 from handgen.sampling import FIGURES
 
-REWARDED = ("judge_a",)
 SIZE = 64
 """Height and width in pixels that all samples are judged at; those of the arm are smaller."""
 
@@ -74,11 +74,18 @@ def main(words: Sequence[str]) -> int:
         print(f"{entry.name}: not trained (make train EXP={entry.experiment})")
     if not trained:
         raise UserError(f"no method has a run with seed {options.seed} under {options.runs}: train one first")
-    judging, measurements = Judging(options.count), list[Measurement]()
+    rewarded = {judge for entry in trained for judge in rewarded_judges(entry, options.runs, options.seed)}
+    judging, measurements = Judging(options.count, tuple(sorted(rewarded))), list[Measurement]()
     for entry in trained:
-        images, seconds = draw(entry, options.runs, options.seed, options.count, folder)
+        try:
+            images, seconds = draw(entry, options.runs, options.seed, options.count, folder)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            continue
         measurements += judging.measure(entry.name, images, Cost(seconds, len(images)))
         print(f"{entry.name}: {told(measurements, entry.name)}")
+    if not measurements:
+        return 1
     measurements += judging.ceiling()
     print(f"{HELD_OUT}: {told(measurements, HELD_OUT)}")
     path = folder / "result.json"
@@ -89,9 +96,24 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
+def run_of(entry: Entry, runs: Path, seed: int) -> Path | None:
+    """The run that draws a method's samples."""
+    return newest_run(runs, experiment_name(find_config(entry.experiment)), seed)
+
+
 def has_run(entry: Entry, runs: Path, seed: int) -> bool:
-    """Whether a method has been trained."""
-    return newest_run(runs, experiment_name(find_config(entry.experiment)), seed) is not None
+    """Whether a method has been trained to its end."""
+    folder = run_of(entry, runs, seed)
+    return folder is not None and (folder / "result.json").is_file()
+
+
+def rewarded_judges(entry: Entry, runs: Path, seed: int) -> tuple[str, ...]:
+    """Judges that have rewarded a method, by the settings of its run."""
+    folder = run_of(entry, runs, seed)
+    assert folder is not None
+    said = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    judge = said["model"].get("init_args", {}).get("rewarded")
+    return (str(judge),) if judge else ()
 
 
 class Judging:
@@ -99,23 +121,24 @@ class Judging:
 
     Args:
         count: samples of each method, and real hands that they are compared with.
+        rewarded: judges that have rewarded any of the methods.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, rewarded: tuple[str, ...] = ()) -> None:
         from handgen.callbacks.hand_evaluation import load_judges
         from handgen.datamodules.hands import HandsDataModule
 
         data = HandsDataModule(dataset="synthetic", image_size=SIZE)
         data.prepare_data()
         data.setup("test")
-        self.judges = load_judges()
+        self.judges, self.rewarded = load_judges(), rewarded
         test = data.images("test")
         self.held_out = test[shuffled(len(test))[:count]]
         self.reference = prepare_reference(data.images("train"), test, self.judges, count)
 
     def measure(self, name: str, images: Tensor, cost: Cost | None = None) -> list[Measurement]:
         """All figures of uint8 images (N, 3, H, W)."""
-        return evaluate_variant(name, images, self.reference, self.judges, REWARDED, cost)
+        return evaluate_variant(name, images, self.reference, self.judges, self.rewarded, cost)
 
     def ceiling(self) -> list[Measurement]:
         """Those of held-out real hands."""

@@ -110,7 +110,8 @@ def run_loggers(folder: Path, experiment: str, before_step: int | None = None) -
         UserError: ``WANDB_MODE=online`` without a key.
     """
     loggers: list[Logger] = [MetricsFile(folder, before_step)]
-    mode = os.environ.setdefault("WANDB_MODE", "offline")
+    asked_by_agent = "WANDB_SWEEP_ID" in os.environ  # a sweep that hears nothing of its runs is none
+    mode = os.environ.setdefault("WANDB_MODE", "online" if asked_by_agent else "offline")
     if mode == "disabled":
         return loggers
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -160,7 +161,11 @@ def require_key() -> None:
         )
 
 
-def finish_wandb() -> None:
-    """Close the wandb run of this process, if there is one; a second run would silently continue it."""
+def finish_wandb(exit_code: int) -> None:
+    """Close the wandb run of this process, if there is one; a second run would silently continue it.
+
+    Args:
+        exit_code: what wandb is told; a sweep takes a run that is closed with 0 for a success.
+    """
     if "wandb" in sys.modules and sys.modules["wandb"].run is not None:
-        sys.modules["wandb"].finish()
+        sys.modules["wandb"].finish(exit_code=exit_code)

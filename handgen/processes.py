@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.rank_zero import _get_rank
+from torch import Tensor
 
 APART = 1_000_003
 """Between the seeds of two processes: runs of neighbouring seeds are not to share any."""
@@ -54,3 +55,12 @@ def gathered(own: Any) -> list[Any]:
     states: list[Any] = [None] * process_count()
     torch.distributed.all_gather_object(states, own)
     return states
+
+
+def from_first_process(value: Tensor) -> Tensor:
+    """The first process' tensor, on the CPU, in all of them."""
+    if not _several():
+        return value
+    values = [value]
+    torch.distributed.broadcast_object_list(values, src=0)
+    return values[0]

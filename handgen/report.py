@@ -20,6 +20,7 @@ RESULTS = Path("experiments", "results")
 MARKED = re.compile(r"(<!-- table:(?P<name>[\w.-]+) -->\n).*?(<!-- /table:(?P=name) -->)", re.DOTALL)
 ABSENT = "-"
 FOLDED = "<details><summary>how these were measured: seeds, steps, time, machine, commit, command</summary>"
+COSTS = ("decoder_calls_per_valid", "seconds_per_valid")
 SHARES = ("valid_rate", "coverage", "skin", "orientation", "precision", "recall", "sensitivity", "specificity", "real_")
 """Metrics, by their beginnings, that are shares of something."""
 
@@ -108,6 +109,8 @@ def pool(records: Sequence[Record]) -> Record:
     low, high = mean - half, mean + half
     if records[0].metric.startswith(SHARES):
         low, high = max(low, 0.0), min(high, 1.0)
+    if records[0].metric.startswith(COSTS):
+        low = max(low, 0.0)
     seeds = sorted({seed for record in records for seed in record.seeds})
     count = sum(record.n or 0 for record in records) or None
     return replace(records[0], value=mean, low=low, high=high, seeds=seeds, n=count)

@@ -1,6 +1,7 @@
 """Run folders: ``runs/<experiment>/<DATE>-seed<SEED>/`` and the checkpoints in them."""
 
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
+SWEEP_RUN = re.compile(r"-seed\d+-[0-9a-z]{8}(-\d+)?$")
+"""The end of a folder's name with wandb's id of the run, as `new_run_folder` writes it."""
 
 
 def run_folder(trainer: "Trainer") -> Path:
@@ -59,8 +62,12 @@ def seed_of(folder: Path) -> int | None:
 
 
 def runs_with_checkpoint(runs: Path, experiment: str) -> list[Path]:
-    """The experiment's run folders that hold a last checkpoint, oldest first."""
-    folders = [path for path in (runs / experiment).glob("*") if (path / LAST_CHECKPOINT).is_file()]
+    """The experiment's run folders that hold a last checkpoint, oldest first; not those of sweeps.
+
+    Who continues or grades the newest run means one that a person has started.
+    """
+    found = [path for path in (runs / experiment).glob("*") if (path / LAST_CHECKPOINT).is_file()]
+    folders = [path for path in found if not SWEEP_RUN.search(path.name)]
     return sorted(folders, key=lambda folder: (folder / LAST_CHECKPOINT).stat().st_mtime)
 
 

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from handgen.errors import UserError
 from handgen.latent.transform import LatentTransform, observation, observation_size, probe_deviation
+from handgen.processes import from_first_process
 from handgen.sac import SAC
 from handgen.sac import losses as sac_losses
 from handgen.sac.equations import PRESETS, Variant
@@ -146,6 +147,7 @@ class LossTuner(VAE):
             action = torch.rand(1, size) * 2.0 - 1.0
         else:
             action = self.agent.act(obs[None].to(self.device)).cpu()
+        action = from_first_process(action)  # whose transform all processes are given at their next forward pass
         self.transform.set(action[0], deviation)
         self.pending = {"obs": obs[None], "action": action}
         self.decisions += 1

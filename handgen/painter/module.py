@@ -17,6 +17,7 @@ from handgen.painter.actions import action_table, draws
 from handgen.painter.advantages import advantages, policy_loss
 from handgen.painter.checks import check_painter
 from handgen.painter.discriminator import Discriminator
+from handgen.painter.evaluation import Painted, paint_many
 from handgen.painter.fit import StrokeNet, fitted, paint_strokes, table_sizes, to_actions
 from handgen.painter.gallery import some_pictures, write_paintings
 from handgen.painter.policy import NOISE, Policy, Size
@@ -146,6 +147,7 @@ class Painter(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        self._stepped: list[Tensor] = []
         self.automatic_optimization = False
         check_painter(self.hparams)
         self.table = action_table(table)
@@ -217,10 +219,10 @@ class Painter(LightningModule):
     @torch.no_grad()
     def write_programs(self, folder: Path, count: int, seed: int = 0, sampler: str | None = None) -> Path:
         """The same paintings as programs, drawings and a film in a folder; returns the film."""
-        actions = self._sampled(count, seed, sampler).actions.transpose(0, 1)
+        actions = self._sampled(count, seed, sampler).actions
         return write_paintings(actions, self.table, self.hparams["channels"], folder, self.engine, self.brush)
 
-    def _sampled(self, count: int, seed: int, sampler: str | None) -> Rollout:
+    def _sampled(self, count: int, seed: int, sampler: str | None) -> Painted:
         """Paintings of a seed.
 
         Raises:
@@ -234,14 +236,15 @@ class Painter(LightningModule):
             if self.hparams["conditional"]:
                 target = some_pictures(self.to_copy, count).to(self.device)
             policy = policies[sampler or "rl"]
-            return self.paint(self.world(), count, target, target is not None, policy)
+            return paint_many(self, count, target, policy)
 
     # Training.
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """One update of the stage that the batch belongs to."""
-        step = {"fit": self._fit, "distill": self._distill, "rl": self._reinforce}[batch["stage"]]
-        step(batch)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One update of the stage that the batch belongs to; returns the sum of its losses, for callbacks."""
+        self._stepped = []
+        {"fit": self._fit, "distill": self._distill, "rl": self._reinforce}[batch["stage"]](batch)
+        return torch.stack(self._stepped).sum()
 
     def _fit(self, batch: Batch) -> None:
         """One update of the strokes on ``image`` (B, C, H, W)."""
@@ -263,7 +266,7 @@ class Painter(LightningModule):
         _, policy_optimiser, _ = self.optimizers()  # type: ignore[attr-defined]
         if batch["progress"] == 0.0 and self.policy.reader is not None:
             self.policy.reader.load_state_dict(self.stroke_net.encoder.state_dict())
-        loss = self.imitation(batch["rollout"])
+        loss = self.program_nll(batch["rollout"]).mean()
         _set_rate(policy_optimiser, self.hparams["distill_lr"] * (1.0 - 0.9 * batch["progress"]))
         self._step(policy_optimiser, loss, self.policy)
         self.log("train/program_nll", loss.detach(), prog_bar=True)
@@ -274,10 +277,6 @@ class Painter(LightningModule):
             decided = (policy or self.policy)(rollout.seen(), actions=rollout.actions)
         log_prob: Tensor = decided.log_prob
         return -log_prob.sum(dim=(0, 2))
-
-    def imitation(self, rollout: Rollout) -> Tensor:
-        """``-log pi`` of whole programs, mean over paintings, in nats."""
-        return self.program_nll(rollout).mean()
 
     def _reinforce(self, batch: Batch) -> None:
         """Updates of discriminator and policy on ``rollout``, ``image`` (pictures) and ``fake`` (older paintings)."""
@@ -381,7 +380,8 @@ class Painter(LightningModule):
                 if not value_alone:  # advantages are of use only once discriminator and value have learnt
                     loss = loss + policy_loss(decided, part.log_prob, advantage[:, rows], self.hparams)
                 if programs is not None and epoch == 0 and imitation_weight > 0:
-                    loss = loss + imitation_weight * self.imitation(programs.rows(taught[number].to(self.device)))
+                    part = programs.rows(taught[number].to(self.device))
+                    loss = loss + imitation_weight * self.program_nll(part).mean()
                 self._step(optimiser, loss, self.policy)
         self.log("loss/value", value_loss.detach())
         self._log_entropy(decided.entropy.detach())
@@ -408,6 +408,7 @@ class Painter(LightningModule):
     # Optimisers.
 
     def _step(self, optimiser: Any, loss: Tensor, clipped: nn.Module | None) -> None:
+        self._stepped.append(loss.detach())
         optimiser.zero_grad()
         self.manual_backward(loss)
         if clipped is not None:

@@ -59,7 +59,10 @@ def settled(plan: Plan, words: Sequence[str], count: int | None) -> Plan:
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not equals:
             raise UserError(f"cannot understand {word!r}: settings of all runs are written --name=value")
-        content["parameters"][name] = {"value": yaml.safe_load(value)}
+        try:
+            content["parameters"][name] = {"value": yaml.safe_load(value)}
+        except yaml.YAMLError:
+            raise UserError(f"cannot understand {word!r}: its value is no YAML") from None
     if count is not None:
         content["run_cap"] = count
     return parse_plan(yaml.safe_dump(content, sort_keys=False))
@@ -74,7 +77,7 @@ def check_settings(plan: Plan) -> None:
         UserError: if a setting is unknown or cannot have one of its values.
     """
     config = next(
-        (str(w) for w in yaml.safe_load(plan.text).get("command", []) if str(w).startswith("--config=")), None
+        (str(w) for w in yaml.safe_load(plan.text).get("command") or [] if str(w).startswith("--config=")), None
     )
     if config is None:
         return
@@ -114,7 +117,8 @@ def run_online(plan: Plan, agents: int) -> int:
         said = (made.stderr or made.stdout).strip().splitlines()
         raise UserError(f"wandb does not take the sweep: {said[-1] if said else 'it says nothing'}")
     print(f"more agents, here or elsewhere: wandb agent {found[1]}")
-    started = [subprocess.Popen([*wandb_program(), "agent", found[1]], env=environment()) for _ in range(agents)]
+    variables = {**environment(), "WANDB_MODE": "online"}
+    started = [subprocess.Popen([*wandb_program(), "agent", found[1]], env=variables) for _ in range(agents)]
     return max(agent.wait() for agent in started)
 
 
@@ -142,11 +146,7 @@ def run_local(plan: Plan, name: str, agents: int, seed: int, out: Path) -> int:
                 agent.terminate()
                 agent.wait()
             log.close()
-    print_table(sweep)
-    print(f"table: {write_table(sweep, folder / 'sweep.csv')}")
-    picture = draw(sweep, folder / "sweep.png")
-    if picture is not None:
-        print(f"picture: {picture}")
+            tell(sweep, folder)  # after Ctrl-C too: what has been tried has been paid for
     if sweep.unknown:
         print(
             f"wandb asked for what this server does not know: {', '.join(sorted(set(sweep.unknown)))}", file=sys.stderr
@@ -155,6 +155,17 @@ def run_local(plan: Plan, name: str, agents: int, seed: int, out: Path) -> int:
         print(f"error: every run failed: see {folder / 'agents.log'}", file=sys.stderr)
         return 1
     return 0
+
+
+def tell(sweep: Sweep, folder: Path) -> None:
+    """Print the table, and write it and the picture."""
+    print_table(sweep)
+    ended = sum(trial.exit_code is not None for trial in sweep.trials.values())
+    cap = sweep.plan.run_cap
+    print(f"{ended}{f' of {cap}' if cap else ''} runs ended; table: {write_table(sweep, folder / 'sweep.csv')}")
+    picture = draw(sweep, folder / "sweep.png")
+    if picture is not None:
+        print(f"picture: {picture}")
 
 
 def follow(sweep: Sweep, agents: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -107,6 +107,8 @@ def parse_plan(text: str) -> Plan:
     if unknown:
         raise UserError(f"unknown {', '.join(map(str, unknown))}: known are {', '.join(KEYS)}")
     method, metric = content.get("method"), content.get("metric") or {}
+    if not isinstance(metric, dict):
+        raise UserError(f"metric must be a mapping with a name and a goal, not {metric!r}")
     if method not in METHODS:
         raise UserError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     if method == "bayes" and "name" not in metric:

@@ -161,7 +161,7 @@ def config_of(plan: Plan) -> str:
     Raises:
         UserError: if it names none.
     """
-    for word in yaml.safe_load(plan.text).get("command", []):
+    for word in yaml.safe_load(plan.text).get("command") or []:
         if str(word).startswith("--config="):
             return str(word).partition("=")[2]
     raise UserError("the population's command names no --config=experiments/NAME.yaml")

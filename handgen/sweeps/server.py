@@ -104,8 +104,8 @@ class Sweep:
             self.search.tell(trial.settings, self.value(trial) if exit_code == 0 else None)
 
     def value(self, trial: Trial) -> float | None:
-        """The sweep's metric in a run's summary."""
-        value = trial.summary.get(self.plan.metric)
+        """The sweep's metric in a run's summary; None of a run that failed, whatever it has reported before."""
+        value = None if trial.exit_code else trial.summary.get(self.plan.metric)
         return float(value) if isinstance(value, int | float) else None
 
     # Answers to wandb's questions, by the name of the operation.

@@ -41,7 +41,7 @@ def test_the_parts_of_training_and_evaluation_stay_on_their_device(settings: dic
         decided = module.policy(rollout.seen(), actions=rollout.actions)
         policy_loss(decided, rollout.log_prob, advantage, module.hparams).backward()
         programs = module.programs(shifted_pictures(image, moved))
-        module.imitation(paint_program(module.world(), programs, target=target)).backward()
+        module.program_nll(paint_program(module.world(), programs, target=target)).mean().backward()
         paint_strokes(module.stroke_net(image), 16, module.hparams["channels"]).sum().backward()
         painted = evaluation.paint_many(module, 4, target, module.policy)
         if not module.hparams["joint"]:

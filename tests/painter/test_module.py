@@ -185,15 +185,15 @@ def test_coarse_pictures_fade_away_over_the_last_third_of_fit(tmp_path: Path, mo
 def test_a_copying_policy_begins_with_what_fit_has_learnt_to_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, imitation = [], Painter.imitation
+    seen, program_nll = [], Painter.program_nll
 
     def watched(self: Painter, rollout: Rollout) -> torch.Tensor:
         assert self.policy.reader is not None
         ours, learnt = self.policy.reader.state_dict(), self.stroke_net.encoder.state_dict()
         seen.append(all(torch.equal(ours[name], learnt[name]) for name in learnt))
-        return imitation(self, rollout)
+        return program_nll(self, rollout)
 
-    monkeypatch.setattr(Painter, "imitation", watched)
+    monkeypatch.setattr(Painter, "program_nll", watched)
     trainer(tmp_path, 2).fit(painter(conditional=True), Paintings(**DATA))
     assert seen == [True, False]  # from where it goes on learning
 
