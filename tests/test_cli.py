@@ -101,6 +101,12 @@ def test_interrupting_says_how_to_continue(toy: Path, capsys: pytest.CaptureFixt
     assert [step for step, _ in metrics(only_run(toy), "eval/error")][:2] == [3, 7]
 
 
+def test_the_command_that_continues_has_one_checkpoint(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*FIT, "--ckpt_path", "none", "--model.stop_in_epoch=1"]) == 130
+    said = capsys.readouterr().err.strip()
+    assert said.endswith("--model.stop_in_epoch=1 --ckpt_path=last") and "none" not in said
+
+
 def test_evaluation_uses_the_newest_run_and_the_command_lines_settings(toy: Path) -> None:
     assert main([*FIT, "--model.lr=0.2"]) == 0
     folder = only_run(toy)

@@ -27,7 +27,7 @@ def train(name: str, tmp_path: Path, kind: str) -> float:
 
 
 def killed(name: str, tmp_path: Path, seconds: float) -> int:
-    """Train with kills at random moments; returns how many runs were killed."""
+    """Train with kills at random moments; returns how many runs were killed with something to go on from."""
     moments = random.Random(f"{name} {KILLS}")
     done = 0
     for _ in range(KILLS):
@@ -35,11 +35,11 @@ def killed(name: str, tmp_path: Path, seconds: float) -> int:
         nowhere = subprocess.DEVNULL
         process = subprocess.Popen(words, env=variables(tmp_path), stdout=nowhere, stderr=nowhere)
         try:
-            process.wait(moments.uniform(0.2, 0.7) * seconds)
+            process.wait(moments.uniform(0.4, 0.9) * seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            done += 1
+            done += any((tmp_path / "parts").rglob("last.ckpt"))
         for checkpoint in (tmp_path / "parts").rglob("*.ckpt"):
             torch.load(checkpoint, weights_only=True)  # whole, whenever it was killed
     return done

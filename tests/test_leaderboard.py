@@ -3,11 +3,13 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from handgen import cli, leaderboard
 from handgen.datamodules import hands
+from handgen.errors import UserError
 from handgen.leaderboard import Entry
 
 
@@ -37,3 +39,33 @@ def test_methods_that_are_trained_are_judged_and_the_others_named(
 def test_without_a_run_it_says_so(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["leaderboard", "--seed=7"]) == 2
     assert "no method has a run with seed 7" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("few_hands")
+def test_a_method_that_draws_nothing_costs_nobody_else_their_place(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = (Entry("broken", "toy.yaml", "any"), Entry("noise", "toy.yaml", "any"))
+    monkeypatch.setattr(leaderboard, "ENTRIES", entries)
+    assert cli.main(["fit", "--config=toy.yaml"]) == 0
+    draw = leaderboard.draw
+
+    def failing(entry: Entry, *rest: Any) -> Any:
+        if entry.name == "broken":
+            raise UserError("broken draws nothing: it says nothing")
+        return draw(entry, *rest)
+
+    monkeypatch.setattr(leaderboard, "draw", failing)
+    monkeypatch.setenv("PYTHONPATH", f"{Path.cwd()}:{Path(__file__).parents[1]}")
+    assert cli.main(["leaderboard", "--count=8"]) == 0
+    said = capsys.readouterr()
+    assert "error: broken draws nothing" in said.err and "noise: valid" in said.out
+
+
+def test_judges_that_have_rewarded_a_method_are_those_of_its_run(toy: Path) -> None:
+    folder = toy / "20260101-000000-seed3"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").touch()
+    for said, judges in (("{init_args: {rewarded: judge_b}}", ("judge_b",)), ("{class_path: x}", ())):
+        (folder / "config.yaml").write_text(f"model: {said}")
+        assert leaderboard.rewarded_judges(Entry("toy", "toy.yaml", "any"), Path("runs"), 3) == judges

@@ -1,6 +1,7 @@
 """A loss that is no number stops the run in one line, and its batch is kept."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,9 +27,9 @@ class Slope(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(folder: Path, rows: list[float], metric: float = 1.0) -> int:
+def fit(folder: Path, rows: list[float], metric: float = 1.0, **settings: Any) -> int:
     data = torch.utils.data.DataLoader(torch.tensor(rows))
-    trainer = make_trainer(folder, callbacks=[FiniteLoss()])
+    trainer = make_trainer(folder, callbacks=[FiniteLoss()], **settings)
     trainer.fit(Slope(metric), data)
     return trainer.global_step
 
@@ -51,3 +52,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch(bad: float, 
 def test_a_metric_that_is_no_number_stops_the_run_too(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="train/reward became infinite or not a number at update 5"):
         fit(tmp_path, [1.0] * 12, metric=float("nan"))
+
+
+def test_nothing_that_is_no_number_is_left_when_an_epoch_is_saved(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="train/reward became infinite or not a number at update 5"):
+        fit(tmp_path, [1.0] * 5, metric=float("nan"), log_every_n_steps=100)

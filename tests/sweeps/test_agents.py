@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from handgen import cli
+from handgen.runs import newest_run
 from handgen.sweeps.command import run_online, settled
 from handgen.sweeps.plan import read_plan
 from handgen.sweeps.search import make_search
@@ -42,6 +43,20 @@ def test_agents_run_all_settings_and_their_metric_arrives(
     assert {config["model"]["init_args"]["lr"] for config in configs} == {0.001, 0.1}
     assert all(config["trainer"]["max_epochs"] == 2 for config in configs)
     assert "run 2: eval/error" in capsys.readouterr().out
+    assert newest_run(Path("runs"), "toy", 0) is None  # of a sweep: nobody continues or grades it by mistake
+
+
+@pytest.mark.integration
+def test_a_run_that_fails_after_it_has_reported_has_failed(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{toy.parent.parent}:{Path(cli.__file__).parent.parent}")
+    sweep = write_sweep(toy.parent.parent, parameters={"model.stop_in_epoch": {"values": [1]}})
+    assert cli.main(["sweep", str(sweep), "--local"]) == 1
+    assert "every run failed" in capsys.readouterr().err
+    (table,) = Path("runs/sweeps").rglob("sweep.csv")
+    (row,) = csv.DictReader(table.open())
+    assert row["exit_code"] != "0" and row["eval/error"] == ""
 
 
 @pytest.mark.integration
@@ -77,6 +92,7 @@ def test_with_an_account_the_sweep_is_registered_with_all_its_settings(
     with SweepServer(sweep) as server:  # stands for wandb's
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
+        monkeypatch.delenv("WANDB_MODE")  # as it is where somebody has logged in and said nothing more
         assert run_online(plan, agents=1) == 0
     assert sweep.registered is not None and yaml.safe_load(sweep.registered) == yaml.safe_load(plan.text)
     (trial,) = sweep.trials.values()

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from handgen import cli
 from handgen.errors import UserError
@@ -70,6 +71,14 @@ def test_the_shipped_population_varies_what_spiral_varied() -> None:
     plan = read_plan(find_plan("population", "spiral_mnist"))
     assert set(plan.parameters) == {"model.rl_lr", "model.entropy_weight"} and plan.maximise
     assert config_of(plan) == "experiments/spiral_mnist.yaml"
+    root = Path(__file__).parents[2]
+    settings = yaml.safe_load((root / config_of(plan)).read_text())
+    data = settings["data"]["init_args"]
+    unrewarded = (data["fit_updates"] + data["distill_updates"] + data["warming_updates"]) // data["epoch_updates"]
+    advised = {
+        int(n) for f in ("docs/running.md", "Makefile") for n in re.findall(r"--first=(\d+)", (root / f).read_text())
+    }
+    assert advised == {unrewarded}  # members that part earlier would not differ: the settings are of `rl`
 
 
 @pytest.mark.slow
