@@ -68,6 +68,8 @@ def draw_malformed(path: Path) -> Path:
 def copy_sheets(run: Path, folder: Path, pages: str) -> list[Path]:
     """Copy a run's pictures as EXPERIMENT_NAME.png, those that a page shows under that name.
 
+    They are those in the run folder itself, and the last of ``images/``: of ``images/rl-final.gif`` the name is ``rl.gif``.
+
     Args:
         run: run folder, or a result file, which has no pictures.
         folder: where they go.
@@ -79,8 +81,9 @@ def copy_sheets(run: Path, folder: Path, pages: str) -> list[Path]:
     records = read_records(run / "result.json") if run.is_dir() else []
     experiment = records[0].experiment if records else run.parent.name
     copied = []
-    for picture in sorted(run.glob("*.png")):
-        target = folder / f"{experiment}_{picture.name}"
+    final = [(path, path.name.replace("-final", "").replace("-", "_")) for path in run.glob("images/*-final.*")]
+    for picture, name in sorted([*((path, path.name) for path in run.glob("*.png")), *final]):
+        target = folder / f"{experiment}_{name}"
         if f"images/{target.name})" in pages:
             shutil.copyfile(picture, target)
             copied.append(target)

@@ -81,7 +81,9 @@ SECTIONS = (
         "A policy writes programs of brush strokes; a discriminator's score is its reward.",
         ("make train EXP=spiral_mnist", "make train EXP=spiral_mnist_recon", "make train EXP=spiral_scenes"),
         (
-            ("spiral_mnist_samples.png", "Unselected paintings."),
+            ("spiral_mnist_rl.png", "Digits, unselected: nothing was shown to the painter."),
+            ("spiral_hands_heldout.png", "Hands that the painter has never seen,"),
+            ("spiral_hands_rl.png", "and its copies of them in at most twenty strokes, unselected."),
             ("spiral_rewards.png", "Error of copies: rewarded by the error itself, and by a discriminator."),
         ),
         ("painters", "copies", "scenes"),
@@ -91,9 +93,12 @@ SECTIONS = (
         "A robot hand of twelve joints takes the pose of a hand that it is shown, in PyBullet.",
         ("make train EXP=arm_sac", "make train EXP=arm_sac_photographs", "make train EXP=arm_actor_critic"),
         (
-            ("arm_sign_digits.png", "Photographs of unseen hands: target, arm, and both silhouettes over each other."),
-            ("arm_hands11k.png", "The same on 11k Hands, unseen people."),
-            ("arm_synthetic.png", "The same on built-in hands."),
+            (
+                "arm_sac_sign_digits_rl.png",
+                "Photographs of unseen hands: target, arm, and both silhouettes over each other.",
+            ),
+            ("arm_sac_hands11k_rl.png", "The same on 11k Hands, unseen people."),
+            ("arm_sac_synthetic_rl.png", "The same on built-in hands."),
             ("arm_curves.png", "Share of the pixels that differ over environment steps."),
             ("arm_following.gif", "The arm follows a sequence."),
         ),

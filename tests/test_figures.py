@@ -15,3 +15,15 @@ def test_only_pictures_that_a_page_shows_are_copied(tmp_path: Path) -> None:
     assert copied == [images / "vae_shown.png"]
     assert copied[0].read_bytes() == b"shown"
     assert list(images.iterdir()) == copied
+
+
+def test_the_last_sheets_of_a_run_are_copied_without_their_last_word(tmp_path: Path) -> None:
+    run, images = tmp_path / "arm_sac" / "run", tmp_path / "images"
+    (run / "images").mkdir(parents=True)
+    images.mkdir()
+    for name in ("hands11k-rl-final.png", "hands11k-008000.png", "rl-final.gif"):
+        (run / "images" / name).write_bytes(name.encode())
+    shown = "![sheet](docs/images/arm_sac_hands11k_rl.png) ![film](docs/images/arm_sac_rl.gif)"
+    copied = copy_sheets(run, images, shown)
+    assert [path.name for path in copied] == ["arm_sac_hands11k_rl.png", "arm_sac_rl.gif"]
+    assert copied[0].read_bytes() == b"hands11k-rl-final.png"
