@@ -68,7 +68,7 @@ def draw_malformed(path: Path) -> Path:
 def copy_sheets(run: Path, folder: Path, pages: str) -> list[Path]:
     """Copy a run's pictures as EXPERIMENT_NAME.png, those that a page shows under that name.
 
-    They are those in the run folder itself, and the last of ``images/``: of ``images/rl-final.gif`` the name is ``rl.gif``.
+    They are those in the run folder itself, and the last of ``images/``: ``images/rl-final.gif`` is called ``rl.gif``.
 
     Args:
         run: run folder, or a result file, which has no pictures.
