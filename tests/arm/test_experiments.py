@@ -17,7 +17,8 @@ SHRUNK = {
     "arm_sac": SAC,
     "arm_sac_photographs": SAC,
     "arm_actor_critic": ["--data.env_kwargs.size=32", "--data.env_kwargs.episode_decisions=4", "--data.num_envs=2",
-                         "--data.updates_per_decision=0.5", "--data.warmup_decisions=2", "--data.epoch_env_steps=8"],
+                         "--data.updates_per_decision=0.5", "--data.warmup_decisions=2", "--data.epoch_env_steps=8",
+                         "--trainer.check_val_every_n_epoch=1"],
 }  # fmt: skip
 SHARED = ["--threads=1", "--trainer.max_epochs=3", "--data.eval_episodes=2", "--data.test_episodes=2"]
 LOSSES = ("joints", "silhouette")
