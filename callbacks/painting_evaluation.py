@@ -232,7 +232,8 @@ class PaintingEvaluation(Callback):
         """A classifier of the training pictures, where these have classes."""
         train = trainer.datamodule.pictures["train"]  # type: ignore[attr-defined]
         if self._classifier is None and train.classes > 1:
-            with torch.inference_mode(False), torch.enable_grad():
+            # In random numbers of its own: whether it is remembered, read or learnt changes nothing else.
+            with seeded(self.seed, torch.device("cpu")), torch.inference_mode(False), torch.enable_grad():
                 self._classifier = real_classifier(train.images, train.labels, train.classes)
         return self._classifier
 

@@ -27,19 +27,23 @@ def train(name: str, tmp_path: Path, kind: str) -> float:
 
 
 def killed(name: str, tmp_path: Path, seconds: float) -> int:
-    """Train with kills at random moments; returns how many runs were killed with something to go on from."""
+    """Train with kills at random moments, the first after a first checkpoint; returns how many runs were killed."""
     moments = random.Random(f"{name} {KILLS}")
     done = 0
     for _ in range(KILLS):
         words = command(name, tmp_path / "parts", *LASTING, "--ckpt_path=last")
         nowhere = subprocess.DEVNULL
         process = subprocess.Popen(words, env=variables(tmp_path), stdout=nowhere, stderr=nowhere)
+        least, most = 0.3, 0.8  # of the time that training takes, if there is a checkpoint to begin with
+        while process.poll() is None and not any((tmp_path / "parts").rglob("last.ckpt")):
+            least, most = 0.0, 0.05
+            time.sleep(0.05)
         try:
-            process.wait(moments.uniform(0.4, 0.9) * seconds)
+            process.wait(moments.uniform(least, most) * seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            done += any((tmp_path / "parts").rglob("last.ckpt"))
+            done += 1
         for checkpoint in (tmp_path / "parts").rglob("*.ckpt"):
             torch.load(checkpoint, weights_only=True)  # whole, whenever it was killed
     return done

@@ -215,7 +215,8 @@ def fit_pictures(painter: Painter, image: Tensor) -> Fit:
         strokes = painter.strokes(part)
         programs = to_actions(strokes, painter.table, h["length"], h["most_strokes"])
         painted = paint_strokes(strokes, h["image_size"], h["channels"])
-        found.append((painted, programs, paint_program(painter.world(), programs).finished))
+        unused = torch.zeros(len(programs), NOISE)  # not drawn: a fit that is remembered leaves random numbers alone
+        found.append((painted, programs, paint_program(painter.world(), programs, unused).finished))
     return Fit(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
