@@ -81,7 +81,7 @@ SECTIONS = (
         "A policy writes programs of brush strokes; a discriminator's score is its reward.",
         ("make train EXP=spiral_mnist", "make train EXP=spiral_mnist_recon", "make train EXP=spiral_scenes"),
         (
-            ("spiral_mnist_rl.png", "Digits, unselected: nothing was shown to the painter."),
+            ("spiral_mnist_rl.png", "Digits, unselected, painted with no picture to copy."),
             ("spiral_hands_heldout.png", "Hands that the painter has never seen,"),
             ("spiral_hands_rl.png", "and its copies of them in at most twenty strokes, unselected."),
             ("spiral_rewards.png", "Error of copies: rewarded by the error itself, and by a discriminator."),
