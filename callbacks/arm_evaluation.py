@@ -74,7 +74,7 @@ class ArmEvaluation(Callback):
             if found is None:
                 continue
             for measurement in measure(found, name, ""):
-                self._log(trainer, f"eval/{measurement.metric}/{name}", measurement.value)
+                log_metrics(trainer, {f"eval/{measurement.metric}/{name}": measurement.value})
             value = float(found.mismatch.mean())
             self.points.append({"metric": metric, "value": value, "dataset": name, "variant": variant})
             self._show(trainer, name, found, f"{trainer.global_step:06d}")
@@ -98,7 +98,7 @@ class ArmEvaluation(Callback):
                     self._show(trainer, name, found, f"{variant}-final")
         for measurement in self.measurements:
             key = f"eval/{measurement.metric}/{measurement.dataset}/{measurement.variant}"
-            self._log(trainer, key, measurement.value)
+            log_metrics(trainer, {key: measurement.value})
         self.measurements += [Measurement(**point) for point in self.points]
 
     def _imitate(self, trainer: Trainer, name: str, split: str, act: Act, count: int, shown: int) -> Imitations | None:
@@ -138,9 +138,6 @@ class ArmEvaluation(Callback):
         for env in filter(None, self._envs.values()):
             env.close()
         self._envs.clear()
-
-    def _log(self, trainer: Trainer, name: str, value: float) -> None:
-        log_metrics(trainer, {name: value})
 
     def _show(self, trainer: Trainer, name: str, found: Imitations, when: str) -> None:
         """A sheet."""

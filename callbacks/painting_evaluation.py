@@ -99,10 +99,8 @@ class PaintingEvaluation(Callback):
         """Measure a few paintings, as often as asked for, when rewards are about to begin, and after the last epoch."""
         module: Any = pl_module
         source: Any = trainer.datamodule  # type: ignore[attr-defined]
-        epochs, every = (
-            trainer.current_epoch + 1,
-            self.every_n_rewarded_epochs if module.rewarded else self.every_n_epochs,
-        )
+        epochs = trainer.current_epoch + 1
+        every = self.every_n_rewarded_epochs if module.rewarded else self.every_n_epochs
         begins = source.rewards_follow and not module.rewarded
         due = epochs % every == 0 or epochs == trainer.max_epochs or begins
         if trainer.sanity_checking or not due or not trainer.is_global_zero:
@@ -119,7 +117,7 @@ class PaintingEvaluation(Callback):
             fitted, fits = self._fitted(trainer, module, final=False)
         for measurement in (*measured, *fitted):
             name = measurement.metric if measurement.variant == "rl" else f"{measurement.metric}/{measurement.variant}"
-            self._log(trainer, f"eval/{name}", measurement.value)
+            log_metrics(trainer, {f"eval/{name}": measurement.value})
         self._show(trainer, {**fits, "paintings": painted.finished}, f"{trainer.global_step:06d}")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -145,7 +143,7 @@ class PaintingEvaluation(Callback):
         if trainer.datamodule.truth:  # type: ignore[attr-defined]
             self.measurements += self._scenes(trainer, module, real)
         for measurement in self.measurements:
-            self._log(trainer, f"eval/{measurement.metric}/{measurement.variant}", measurement.value)
+            log_metrics(trainer, {f"eval/{measurement.metric}/{measurement.variant}": measurement.value})
         self.measurements += [Measurement(**point) for point in self.points]
         self._show(trainer, shown, "final")
 
@@ -256,9 +254,6 @@ class PaintingEvaluation(Callback):
         """The programs of scenes (N, T, K)."""
         programs: Tensor = trainer.datamodule.truth["test"]  # type: ignore[attr-defined]
         return programs[self._rows(trainer, final)][: self.count]
-
-    def _log(self, trainer: Trainer, name: str, value: float) -> None:
-        log_metrics(trainer, {name: value})
 
     def _show(self, trainer: Trainer, shown: dict[str, Tensor], when: str) -> None:
         """A sheet of each."""

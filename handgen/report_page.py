@@ -99,7 +99,7 @@ SECTIONS = (
             ),
             ("arm_sac_hands11k_rl.png", "The same on 11k Hands, unseen people."),
             ("arm_sac_synthetic_rl.png", "The same on built-in hands."),
-            ("arm_curves.png", "Share of the pixels that differ over environment steps."),
+            ("arm_curves.png", "Share of the pixels that differ over updates."),
             ("arm_following.gif", "The arm follows a sequence."),
         ),
         ("arms",),
