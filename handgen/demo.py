@@ -9,8 +9,6 @@ import argparse
 import base64
 import html
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from handgen.errors import UserError
 from handgen.processes import usable_cores
+from handgen.programs import HANDGEN, run_program
 from handgen.whole_files import whole_file
 
 AT_A_TIME = 2
@@ -145,16 +144,14 @@ def train(part: Part, runs: Path, before: Future[Outcome] | None = None) -> Outc
 
 def run_steps(part: Part, runs: Path) -> str:
     """Run the commands of a part; returns the error, if any, in one line."""
-    command = [sys.executable, "-m", "handgen"]
     shared = [f"--config={part.preset}", f"--runs={runs}"]
-    steps = [[*command, "fit", *shared], *([[*command, part.after[0], *shared, *part.after[1:]]] if part.after else [])]
+    steps = [[*HANDGEN, "fit", *shared], *([[*HANDGEN, part.after[0], *shared, *part.after[1:]]] if part.after else [])]
     threads = str(max(1, usable_cores() // AT_A_TIME))
-    for step in steps:
-        env = {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": threads, **os.environ}
-        done = subprocess.run(step, env=env, capture_output=True, text=True)
-        if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            return said[-1] if said else f"failed with exit code {done.returncode}"
+    try:
+        for step in steps:
+            run_program(step, "error", {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": threads, **os.environ})
+    except UserError as error:
+        return str(error)
     return ""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,16 +18,20 @@ import torch
 import yaml
 from torch import Tensor
 
-from handgen.anatomy.evaluation import HELD_OUT, Cost, evaluate_variant, prepare_reference, shuffled
+from handgen.anatomy.evaluation import HELD_OUT, Cost, evaluate_variant, judge_images, prepare_reference, shuffled
+from handgen.anatomy.sheets import methods_sheet
 from handgen.errors import UserError
 from handgen.experiment import experiment_name, find_config
 from handgen.images import read_picture
+from handgen.programs import HANDGEN, run_program
 from handgen.results import Measurement, Record, write_json
 from handgen.runs import newest_run, run_date
 from handgen.sampling import FIGURES
 
 SIZE = 64
 """Height and width in pixels that all samples are judged at; those of the arm are smaller."""
+SHOWN = 8
+"""Samples of each method on the sheet."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def main(words: Sequence[str]) -> int:
         raise UserError(f"no method has a run with seed {options.seed} under {options.runs}: train one first")
     rewarded = {judge for entry in trained for judge in rewarded_judges(entry, options.runs, options.seed)}
     judging, measurements = Judging(options.count, tuple(sorted(rewarded))), list[Measurement]()
+    shown = {}
     for entry in trained:
         try:
             images, seconds = draw(entry, options.runs, options.seed, options.count, folder)
@@ -83,11 +87,14 @@ def main(words: Sequence[str]) -> int:
             print(f"error: {error}", file=sys.stderr)
             continue
         measurements += judging.measure(entry.name, images, Cost(seconds, len(images)))
+        shown[entry.name] = judging.looked_at(images[:SHOWN])
         print(f"{entry.name}: {told(measurements, entry.name)}")
     if not measurements:
         return 1
     measurements += judging.ceiling()
     print(f"{HELD_OUT}: {told(measurements, HELD_OUT)}")
+    shown["held-out hands, as they are"] = judging.looked_at(judging.held_out[:SHOWN])
+    methods_sheet(shown, "Hands by every method, unselected").save(folder / "hands.png")
     path = folder / "result.json"
     command = " ".join(["handgen leaderboard", *words])
     shared: dict[str, Any] = {"experiment": "leaderboard", "seeds": [options.seed], "command": command}
@@ -140,6 +147,10 @@ class Judging:
         """All figures of uint8 images (N, 3, H, W)."""
         return evaluate_variant(name, images, self.reference, self.judges, self.rewarded, cost)
 
+    def looked_at(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images for a sheet, and every judge's verdicts on them."""
+        return images, judge_images(images, self.judges)
+
     def ceiling(self) -> list[Measurement]:
         """Those of held-out real hands."""
         return self.measure(HELD_OUT, self.held_out)
@@ -152,12 +163,9 @@ def draw(entry: Entry, runs: Path, seed: int, count: int, folder: Path) -> tuple
         UserError: if it draws none.
     """
     out = folder / entry.name.replace(" ", "_").replace(",", "").replace("(", "").replace(")", "")
-    words = [sys.executable, "-m", "handgen", "sample", f"--config={entry.experiment}", f"--runs={runs}"]
+    words = [*HANDGEN, "sample", f"--config={entry.experiment}", f"--runs={runs}"]
     words += [f"--seed_everything={seed}", f"--count={count}", f"--sampler={entry.sampler}", f"--out={out}"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise UserError(f"{entry.name} draws nothing: {said[-1] if said else 'it says nothing'}")
+    run_program(words, f"{entry.name} draws nothing")
     images = torch.stack([read_picture(path, SIZE) for path in sorted(out.glob("sample-*.png"))])
     return images, float(json.loads((out / FIGURES).read_text(encoding="utf-8"))["seconds"])
 

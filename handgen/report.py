@@ -70,23 +70,27 @@ def render(table: Table, records: Sequence[Record]) -> str:
         table: What to show.
         records: All records.
     """
-    chosen = [record for record in records if table.holds(record)]
-    rows: dict[tuple[str, ...], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in chosen:
-        row, column = table.place(record)
-        rows[row][column].append(record)
     columns = list(table.columns)
     heads = [*table.row_heads, *(table.columns[column] for column in columns)]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
-    for row in table.ordered(rows):
-        cells = [cell(pool(rows[row][column])) if rows[row][column] else ABSENT for column in columns]
-        called = (table.names.get(row[0], row[0]), *row[1:])
+    for called, found in rows_of(table, records):
+        cells = [cell(pool(found[column])) if column in found else ABSENT for column in columns]
         lines.append("| " + " | ".join((*called, *cells)) + " |")
     for published in table.published:
         labels = [published.label, *[""] * (len(table.row_heads) - 1)]
         lines.append("| " + " | ".join((*labels, *(published.cells.get(column, ABSENT) for column in columns))) + " |")
-    notes = [f"\n{note}" for note in footnotes(chosen)]
+    notes = [f"\n{note}" for note in footnotes([record for record in records if table.holds(record)])]
     return "\n".join([*lines, *([f"\n{FOLDED}", *notes, "\n</details>"] if notes else [])])
+
+
+def rows_of(table: Table, records: Sequence[Record]) -> list[tuple[tuple[str, ...], dict[str, list[Record]]]]:
+    """What a table shows, row by row: what the row is called, and the records of each column that has any."""
+    rows: dict[tuple[str, ...], dict[str, list[Record]]] = defaultdict(dict)
+    for record in records:
+        if table.holds(record):
+            row, column = table.place(record)
+            rows[row].setdefault(column, []).append(record)
+    return [((table.names.get(row[0], row[0]), *row[1:]), rows[row]) for row in table.ordered(rows)]
 
 
 def pool(records: Sequence[Record]) -> Record:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import html
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from handgen.interquartile import bootstrap_interval, interquartile_mean
-from handgen.report import FOLDED, number, render
-from handgen.report_tables import TABLES
+from handgen.report import ABSENT, FOLDED, number, render, rows_of
+from handgen.report_tables import TABLES, Table
 from handgen.results import Record
 
 LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 FEWEST_SEEDS = 3
+MIDDLES = "interquartile means over seeds, which one lucky or broken seed does not move (bootstrap intervals)"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class Section:
         commands: that make it.
         pictures: file in ``docs/images`` and caption.
         tables: names in `handgen.report_tables.TABLES`.
-        seeds_of: metric of which interquartile means over seeds are shown.
     """
 
     title: str
@@ -40,7 +39,6 @@ class Section:
     commands: tuple[str, ...]
     pictures: tuple[tuple[str, str], ...] = ()
     tables: tuple[str, ...] = ()
-    seeds_of: str = ""
 
 
 SECTIONS = (
@@ -74,7 +72,6 @@ SECTIONS = (
             ("imm_hands.png", "Keypoints of hands, learnt without labels."),
         ),
         ("pixels", "remedies", "imm", "imm_hands"),
-        "return@100k",
     ),
     Section(
         "A painter that writes programs",
@@ -103,6 +100,13 @@ SECTIONS = (
             ("arm_following.gif", "The arm follows a sequence."),
         ),
         ("arms",),
+    ),
+    Section(
+        "The same hand by every method",
+        "Hands drawn by each method that can, seen by the same judges; a judge that rewarded any of them has no say.",
+        ("make leaderboard",),
+        (("leaderboard_hands.png", "Unselected hands of every method, a row each, with the judges' verdicts."),),
+        ("leaderboard",),
     ),
     Section(
         "The agent that they share",
@@ -177,9 +181,8 @@ def _section(section: Section, records: Sequence[Record], images: Path) -> str:
         parts.append(
             f'<figure><img src="images/{file}" alt="{said}" loading="lazy"><figcaption>{said}</figcaption></figure>'
         )
-    parts += [to_html(render(TABLES[name], records)) for name in tables]
-    if section.seeds_of:
-        parts.append(seeds_table(records, section.seeds_of))
+    for table in (TABLES[name] for name in tables):
+        parts += [to_html(render(table, records)), middles(table, records)]
     return "\n".join(parts)
 
 
@@ -188,22 +191,24 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
-def seeds_table(records: Sequence[Record], metric: str) -> str:
-    """Interquartile means over seeds, with bootstrap intervals, of experiments with enough of them."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        if record.metric == metric:
-            found[record.experiment].append(record.value)
+def middles(table: Table, records: Sequence[Record]) -> str:
+    """A table's interquartile means over seeds, with bootstrap intervals; empty if nothing has enough seeds."""
     rows = []
-    for name, values in sorted(found.items()):
-        if len(values) >= FEWEST_SEEDS:
-            low, high = bootstrap_interval(values)
-            shown = f"{number(interquartile_mean(values))} [{number(low)}, {number(high)}]"
-            rows.append(f"<tr><td>{html.escape(name)}</td><td>{shown}</td><td>{len(values)}</td></tr>")
+    for called, found in rows_of(table, records):
+        values = {column: [record.value for record in of] for column, of in found.items() if len(of) >= FEWEST_SEEDS}
+        if values:
+            cells = [_middle(values[column]) if column in values else ABSENT for column in table.columns]
+            rows.append("| " + " | ".join((*called, str(max(map(len, values.values()))), *cells)) + " |")
     if not rows:
         return ""
-    head = f"<tr><th>experiment</th><th>interquartile mean of {html.escape(metric)}</th><th>seeds</th></tr>"
-    return f"<table>{head}{''.join(rows)}</table>"
+    head = "| " + " | ".join((*table.row_heads, "seeds", *table.columns.values())) + " |"
+    return f"<details><summary>{MIDDLES}</summary>{to_html(chr(10).join([head, *rows]))}</details>"
+
+
+def _middle(values: Sequence[float]) -> str:
+    """``interquartile mean [low, high]`` of some seeds."""
+    low, high = bootstrap_interval(values)
+    return f"{number(interquartile_mean(values))} [{number(low)}, {number(high)}]"
 
 
 def to_html(markdown: str) -> str:

@@ -33,6 +33,7 @@ def test_methods_that_are_trained_are_judged_and_the_others_named(
     records = {(r["variant"], r["metric"]): r for r in json.loads(path.read_text())}
     assert records["noise", "valid_rate/strictest"]["n"] == 8
     assert records["heldout", "coverage"]["value"] > records["noise", "coverage"]["value"]
+    assert (path.parent / "hands.png").is_file()
     assert {(r["experiment"], *r["seeds"]) for r in records.values()} == {("leaderboard", 0)}
 
 

@@ -98,6 +98,39 @@ def neighbour_sheet(
     return page
 
 
+def methods_sheet(
+    rows: Mapping[str, tuple[Tensor, Mapping[str, Tensor]]], title: str, notes: Sequence[str] = ()
+) -> "Image":
+    """The samples of each method in a row below its name, each with one badge per judge.
+
+    Args:
+        rows: by method, uint8 (N, 3, H, W), the first N drawn, not selected, and bool (N,) by judge: accepted as a
+            valid hand. There is at least one method; all have the same judges.
+        title: First line of the page.
+        notes: Further lines below the title.
+
+    Returns:
+        An RGB page.
+    """
+    first, verdicts = next(iter(rows.values()))
+    tile, columns = _tile_size(first) * 2 // 3, max(len(images) for images, _ in rows.values())
+    head = _GAP + _LINE * (2 + len(notes)) + _GAP
+    cell = _LINE + tile + _LINE + 2 * _GAP
+    page, draw, font = _blank(_GAP + columns * (tile + _GAP), head + len(rows) * cell)
+    _header(draw, font, title, notes)
+    _legend(draw, font, _GAP + _LINE * (1 + len(notes)), list(verdicts))
+    for row, (name, (images, by_judge)) in enumerate(rows.items()):
+        top = head + row * cell
+        draw.text((_GAP, top), name, _INK, font=font)
+        for column, image in enumerate(images):
+            left = _GAP + column * (tile + _GAP)
+            page.paste(_picture(image, tile), (left, top + _LINE))
+            for place, (judge, valid) in enumerate(by_judge.items()):
+                at = (left + place * (_LINE + 6), top + _LINE + tile + 4)
+                _badge(draw, font, *at, judge_letter(judge), bool(valid[column]))
+    return page
+
+
 def _tile_size(images: Tensor) -> int:
     """Side of a sample on the page, px: a whole multiple of its own."""
     side = int(images.shape[-1])

@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from handgen.errors import UserError
+from handgen.programs import HANDGEN, last_line, run_program
 from handgen.sweeps.outcome import draw, print_table, write_table
 from handgen.sweeps.plan import Parameter, Plan, find_plan, parse_plan, read_plan
 from handgen.sweeps.search import make_search
@@ -83,10 +84,7 @@ def check_settings(plan: Plan) -> None:
         return
     for place in range(max(len(parameter.values) for parameter in plan.parameters.values()) or 1):
         words = [f"--{name}={an_example(parameter, place)}" for name, parameter in plan.parameters.items()]
-        asked = [sys.executable, "-m", "handgen", "fit", config, *words, "--print_config"]
-        answer = subprocess.run(asked, capture_output=True, text=True, check=False)
-        if answer.returncode:
-            raise UserError(f"the sweep does not fit its experiment: {answer.stderr.strip().removeprefix('error: ')}")
+        run_program([*HANDGEN, "fit", config, *words, "--print_config"], "the sweep does not fit its experiment")
 
 
 def an_example(parameter: Parameter, place: int) -> str:
@@ -111,11 +109,10 @@ def run_online(plan: Plan, agents: int) -> int:
         path = Path(folder) / "sweep.yaml"
         path.write_text(plan.text, encoding="utf-8")
         words = [*wandb_program(), "sweep", "--project", PROJECT, str(path)]
-        made = subprocess.run(words, capture_output=True, text=True, check=False)
-    found = AGENT_LINE.search(made.stdout + made.stderr)
-    if made.returncode or found is None:
-        said = (made.stderr or made.stdout).strip().splitlines()
-        raise UserError(f"wandb does not take the sweep: {said[-1] if said else 'it says nothing'}")
+        said = run_program(words, "wandb does not take the sweep")
+    found = AGENT_LINE.search(said)
+    if found is None:
+        raise UserError(f"wandb does not take the sweep: {last_line(said)}")
     print(f"more agents, here or elsewhere: wandb agent {found[1]}")
     variables = {**environment(), "WANDB_MODE": "online"}
     started = [subprocess.Popen([*wandb_program(), "agent", found[1]], env=variables) for _ in range(agents)]

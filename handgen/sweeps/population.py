@@ -26,6 +26,7 @@ import numpy as np
 import yaml
 
 from handgen.errors import UserError
+from handgen.programs import HANDGEN, last_line
 from handgen.runs import LAST_CHECKPOINT, run_date
 from handgen.sweeps.plan import Parameter, Plan, find_plan, read_plan
 
@@ -66,14 +67,14 @@ class Round:
         words = [f"--{name}={value}" for name, value in settings.items()]
         words += [f"--trainer.max_epochs={until}", "--evaluate_after_fit=false", f"--threads={self.threads}"]
         words += [f"--runs={folder}"] + ([f"--ckpt_path={start}"] if start else [])
-        command = [sys.executable, "-m", "handgen", "fit", f"--config={self.config}", *self.words, *words]
+        command = [*HANDGEN, "fit", f"--config={self.config}", *self.words, *words]
         variables = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": str(self.threads)}
         with (folder / "round.log").open("w", encoding="utf-8") as log:
             done = subprocess.run(command, cwd=self.cwd, env=variables, stdout=log, stderr=log, check=False)
         found = sorted(path.parent.parent for path in folder.rglob(str(LAST_CHECKPOINT)))
         if done.returncode or not found:
-            said = (folder / "round.log").read_text(encoding="utf-8").strip().splitlines()
-            raise UserError(f"a member failed: {said[-1] if said else 'it said nothing'} ({folder / 'round.log'})")
+            said = (folder / "round.log").read_text(encoding="utf-8")
+            raise UserError(f"a member failed: {last_line(said)} ({folder / 'round.log'})")
         return found[-1]
 
     def value(self, run: Path) -> float:

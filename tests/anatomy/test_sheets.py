@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL.Image import Image
 
-from handgen.anatomy.sheets import _NO, _YES, contact_sheet, judge_letter, neighbour_sheet
+from handgen.anatomy.sheets import _NO, _YES, contact_sheet, judge_letter, methods_sheet, neighbour_sheet
 
 
 def pictures(count: int) -> torch.Tensor:
@@ -52,3 +52,12 @@ def test_neighbour_sheet_puts_the_neighbour_below_the_sample() -> None:
         below = below[np.abs(below[:, 1] - np.median(above[:, 1])) < 60]
         assert np.median(below[:, 0]) - np.median(above[:, 0]) == pytest.approx(130, abs=4)
         assert abs(np.median(below[:, 1]) - np.median(above[:, 1])) <= 2
+
+
+def test_every_method_has_a_row_of_its_own() -> None:
+    def rows(count: int, valid: bool) -> Image:
+        verdicts = {"judge_a": torch.full((4,), valid)}
+        return methods_sheet({f"method {row}": (pictures(4), verdicts) for row in range(count)}, "title")
+
+    assert rows(3, True).height - rows(2, True).height == rows(2, True).height - rows(1, True).height > 128
+    assert colours(rows(3, True), _YES) > 5 * colours(rows(3, False), _YES)
