@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from handgen.arm.body import FITTED, JOINTS
+from handgen.arm.body import FITTED, JOINTS, SIDEWAYS
 from handgen.arm.drawing import draw_masks
 from handgen.arm.env import ArmImitation
 from handgen.arm.feeds import is_data_set, is_film, open_feed
@@ -38,9 +38,9 @@ class ArmRollouts(ReplayDataModule):
 
     The first ``imitation_updates`` batches are for imitation: ``obs`` uint8 (B, 1, H, 2 H), ``mask`` uint8 (B, H, H)
     and ``joints`` (B, 12) in radians. Half of the targets are poses of the arm, drawn anew all the time, whose joints
-    are known; half are silhouettes of training hands of the feeds, whose joints are not (NaN), each leaning and as
-    large as chance has it (`swayed`). After the warm start batches of transitions have ``known``: poses of the arm with
-    ``obs`` and ``joints`` as before.
+    are known; half are silhouettes of training hands of the feeds, each leaning and as large as chance has it
+    (`swayed`), of which at most the digits are known (`handgen.arm.signs`); what is not known is NaN. After the warm
+    start batches of transitions have ``known``: a smaller batch like these.
 
     Each environment, of all processes, has a share of the feeds' targets and shows them in a shuffled order.
 
@@ -50,7 +50,8 @@ class ArmRollouts(ReplayDataModule):
         imitation_batch_size: targets of each.
         poses: poses of the arm kept at hand for the warm start; some of them are replaced at every update.
         drawn_hands: hands of ``synthetic`` in the warm start.
-        known_poses: poses beside each batch of transitions after the warm start, so that angles are not forgotten.
+        known_poses: targets of the warm start beside each batch of transitions after it, so that angles are not
+            forgotten.
         hindsight: share of the transitions drawn whose target is the pose they reached.
         newest_only: learn from each transition once, when it happens, instead of from a replay.
         kwargs: those of `ReplayDataModule`; ``env_kwargs`` those of the environment.
@@ -63,7 +64,7 @@ class ArmRollouts(ReplayDataModule):
         imitation_batch_size: int = 128,
         poses: int = 16_384,
         drawn_hands: int = 4_000,
-        known_poses: int = 32,
+        known_poses: int = 64,
         hindsight: float = 0.25,
         newest_only: bool = False,
         **kwargs: Any,
@@ -73,7 +74,7 @@ class ArmRollouts(ReplayDataModule):
             imitation_updates=(imitation_updates, imitation_updates >= 0, "not be negative"),
             imitation_batch_size=(imitation_batch_size, imitation_batch_size >= 2, "be at least 2"),
             poses=(poses, poses >= imitation_batch_size, "be at least imitation_batch_size"),
-            known_poses=(known_poses, known_poses >= 0, "not be negative"),
+            known_poses=(known_poses, known_poses == 0 or known_poses >= 2, "be 0, or at least 2"),
             drawn_hands=(drawn_hands, drawn_hands >= 1, "be at least 1"),
             hindsight=(hindsight, 0.0 <= hindsight < 1.0, "lie in [0, 1)"),
             n_step=(self.n_step, self.n_step == 1, "be 1: hindsight knows the reward of one step"),
@@ -93,7 +94,7 @@ class ArmRollouts(ReplayDataModule):
         self.imitations = 0
         self.size = int(self.env_kwargs.get("size", 56))
         self._evaluation: list[GymEnvs] = []
-        self._hands: Tensor | None = None
+        self._hands: tuple[Tensor, Tensor] | None = None
         self._joints: Tensor | None = None
 
     # Worlds.
@@ -188,35 +189,25 @@ class ArmRollouts(ReplayDataModule):
         """A batch to imitate, or one of transitions."""
         if self.imitations < self.imitation_updates:
             self.imitations += 1
-            return self._imitation()
+            return {**self._to_imitate(self.imitation_batch_size), "env_steps": self.env_steps}
         batch = super().next_batch()
         if self.imitation_updates and self.known_poses:
-            batch["known"] = self._known(self.known_poses)
+            batch["known"] = self._to_imitate(self.known_poses)
         return batch
 
-    def _imitation(self) -> Batch:
-        """Targets with arms beside them."""
-        count, hands = self.imitation_batch_size, self.hands()
-        half = count // 2 if len(hands) else count
-        known = self._known(half)
-        targets, truth = [known["mask"]], [known["joints"]]
-        if len(hands):
-            targets.append(swayed(hands[self._draw(len(hands), count - half)], self.generator))
-            truth.append(torch.full((count - half, len(JOINTS)), float("nan")))
-        target = torch.cat(targets)
-        return {
-            "obs": self._beside_arms(target),
-            "mask": target,
-            "joints": torch.cat(truth),
-            "env_steps": self.env_steps,
-        }
-
-    def _known(self, count: int) -> Batch:
-        """Poses of the arm with their joints; some of those at hand are replaced."""
+    def _to_imitate(self, count: int) -> Batch:
+        """Targets with arms beside them; some of the poses at hand are replaced."""
         joints, masks = self._pool()
-        self._renew(joints, masks, count // 2)
-        rows = self._draw(len(joints), count)
-        return {"obs": self._beside_arms(masks[rows]), "mask": masks[rows], "joints": joints[rows]}
+        hands, digits = self.hands()
+        half = count // 2 if len(hands) else count
+        self._renew(joints, masks, half // 2)
+        rows = self._draw(len(joints), half)
+        target, truth = masks[rows], joints[rows]
+        if len(hands):
+            rows = self._draw(len(hands), count - half)
+            known = F.pad(digits[rows], (0, len(JOINTS) - SIDEWAYS), value=float("nan"))
+            target, truth = torch.cat([target, swayed(hands[rows], self.generator)]), torch.cat([truth, known])
+        return {"obs": self._beside_arms(target), "mask": target, "joints": truth}
 
     def _beside_arms(self, target: Tensor) -> Tensor:
         """Observations uint8 (B, 1, H, 2 H) of targets uint8 (B, H, H)."""
@@ -249,16 +240,21 @@ class ArmRollouts(ReplayDataModule):
         joints[rows] = random_joints(count, self.generator)
         masks[rows] = draw_masks(as_tensors(FITTED), joints[rows], self.size)
 
-    def hands(self) -> Tensor:
-        """Silhouettes uint8 (N, H, H) of the training hands of all feeds but the arm's own poses."""
+    def hands(self) -> tuple[Tensor, Tensor]:
+        """Silhouettes uint8 (N, H, H) of the training hands of all feeds but the arm's own poses, and their digits.
+
+        The angles (N, 10) of these are in radians, NaN where unknown.
+        """
         if self._hands is None:
             segmenter = self.env_kwargs.get("segmenter", "robust")
-            masks = []
+            found = []
             for name in self.feeds:
                 if name != "rendered":
                     feed = open_feed(name, "train", segmenter, count=self.drawn_hands if name == "synthetic" else 0)
-                    masks.append(open_framed(cache_root(), feed, "train", self.size, segmenter))
-            self._hands = torch.cat(masks) if masks else torch.empty(0, self.size, self.size, dtype=torch.uint8)
+                    found.append(open_framed(cache_root(), feed, "train", self.size, segmenter))
+            none = torch.empty(0, self.size, self.size, dtype=torch.uint8), torch.empty(0, SIDEWAYS)
+            masks, digits = zip(*(found or [none]), strict=True)
+            self._hands = torch.cat(masks), torch.cat(digits)
         return self._hands
 
     # Resuming.

@@ -19,13 +19,13 @@ from handgen.arm.target import Target
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.errors import UserError
 
-FRAMING_VERSION = 2
+FRAMING_VERSION = 3
 """Raise it when segmenting or framing changes a pixel: it is part of the memory map's name."""
 CHUNK = 64
 
 
-def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: str) -> Tensor:
-    """Masks of all hands of a feed, made now where that has not been done.
+def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: str) -> tuple[Tensor, Tensor]:
+    """Masks of all hands of a feed, made now where that has not been done, and what is known of their digits.
 
     Args:
         cache_dir: folder of the memory maps.
@@ -35,7 +35,8 @@ def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: s
         segmenter: that finds the hands.
 
     Returns:
-        uint8 (N, size, size), 0 or 255; pictures that show no hand are left out.
+        uint8 (N, size, size), 0 or 255, and angles (N, 10) in radians, NaN where unknown; pictures that show no hand
+        are left out.
 
     Raises:
         UserError: if none does.
@@ -50,13 +51,13 @@ def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: s
             workers = os.cpu_count() if isinstance(feed, Photographs) else 1  # the renderer has threads of its own
             with ThreadPoolExecutor(workers) as pool:
                 for chunk in missing:
-                    yield _chunk(list(pool.map(lambda row: _attempt(feed, row, size), chunk)), size)
+                    yield _chunk(list(pool.map(lambda row: _attempt(feed, row, size), chunk)), chunk, size)
 
         title = f"framing {feed.name} at {size}x{size}"
         cache = build_cache(folder, (len(feed), 1, size, size), chunks, produce, _usable, title)
     if len(cache.images) == 0:
         raise UserError(f"the feed {feed.name} shows no hand in its split {split!r}")
-    return cache.images[:, 0]
+    return cache.images[:, 0], torch.from_numpy(np.stack([feed.digits(row) for row in cache.columns["row"]]))
 
 
 def what_decides(feed: Feed) -> dict[str, Any]:
@@ -78,14 +79,14 @@ def _attempt(feed: Feed, row: int, size: int) -> Target | None:
         return None
 
 
-def _chunk(targets: list[Target | None], size: int) -> Chunk:
+def _chunk(targets: list[Target | None], rows: range, size: int) -> Chunk:
     blank = np.zeros((size, size), bool)
     masks = [blank if target is None else target.mask for target in targets]
     images = torch.from_numpy(np.stack(masks)[:, None].astype(np.uint8) * np.uint8(255))
-    return images, {"usable": [target is not None for target in targets]}
+    return images, {"usable": [target is not None for target in targets], "row": list(rows)}
 
 
 def _usable(images: Tensor, columns: Columns) -> ImageCache:
     rows = [row for row, usable in enumerate(columns["usable"]) if usable]
     kept = images if len(rows) == len(images) else images[rows]
-    return ImageCache(kept, {}, {"all": (0, len(rows))})
+    return ImageCache(kept, {"row": [columns["row"][row] for row in rows]}, {"all": (0, len(rows))})

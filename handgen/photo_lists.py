@@ -27,6 +27,8 @@ SIGNED_DIGIT = re.compile(r"([0-9])/IMG_([0-9]+)\.[A-Za-z]+")
 NEXT_PERSON = 8
 """A person shows 0 to 9, one picture after the other: camera number less digit stays where it is, up to a retake, and
 grows by ten at the next person. In the published files no growth of 7 or 8 occurs."""
+SIGNING_HANDS = {"side": "right", "view": "palmar"}
+"""What every one of its pictures of a five shows: the thumb is on the right."""
 FLAGS = {"accessories": "accessories", "nail_polish": "nailPolish", "irregularities": "irregularities"}
 WHERE = "set data_root or HANDGEN_DATA to the folder that holds it"
 
@@ -154,8 +156,8 @@ def list_folder(root: Path) -> list[Photograph]:
 
     Returns:
         Photographs in the order of their paths; hidden files and files that are not images by their suffix
-        are left out. Their columns are file, label ("" directly below the root), side (None: unknown) and person (whose
-        pictures a split keeps together; the file itself where nothing is known).
+        are left out. Their columns are file, label ("" directly below the root), side and view (None: unknown) and
+        person (whose pictures a split keeps together; the file itself where nothing is known).
 
     Raises:
         UserError: If the folder is missing or holds no image.
@@ -170,11 +172,12 @@ def list_folder(root: Path) -> list[Photograph]:
     if not found:
         raise UserError(f"{root} holds no image: looked for {', '.join(SUFFIXES)} in all its folders")
     persons = inferred_persons(list(found)) if all(map(SIGNED_DIGIT.fullmatch, found)) else {}
+    seen = SIGNING_HANDS if persons else {"side": None, "view": None}
     photographs = []
     for name, path in found.items():
         label = name.partition("/")[0] if "/" in name else ""
         person = persons.get(name, name)
-        columns = {"file": name, "label": label, "side": None, "person": person}
+        columns = {"file": name, "label": label, **seen, "person": person}
         photographs.append(Photograph(path, split_of(person), columns))
     return photographs
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handgen.arm.body import FITTED
+from handgen.arm.body import FITTED, SIDEWAYS
 from handgen.arm.drawing import draw_masks
 from handgen.arm.framing import frame
 from handgen.arm.geometry import as_tensors, random_joints
 from handgen.arm.segmentation import SEGMENTERS, Segmenter
+from handgen.arm.signs import OPEN, SIGNS, Angles, digit_angles
 from handgen.arm.simulator import silenced
 from handgen.arm.target import Target, found_hand, framed_target
 from handgen.arm.thumb_side import looks_left
@@ -54,6 +55,10 @@ class Feed(Protocol):
         Raises:
             IndexError: if there is none.
         """
+        ...
+
+    def digits(self, index: int) -> Angles:
+        """Angles (10,) of its digits' joints in radians as far as they are known, NaN where they are not."""
         ...
 
 
@@ -95,6 +100,10 @@ class RenderedPoses:
             picture = np.where(mask[..., None], (214, 166, 140), 255).astype(np.uint8)
         return Target(picture, mask, joints)
 
+    def digits(self, index: int) -> Angles:
+        """See `Feed`."""
+        return self.joints(index)[:SIDEWAYS].astype(np.float32)
+
 
 class DrawnHands:
     """The built-in hands (`handgen.anatomy`), found in their pictures as in photographs.
@@ -126,6 +135,10 @@ class DrawnHands:
         thumb_left = bool(drawn.side[0] ^ drawn.view[0])
         return framed_target(image, self.segmenter, size, thumb_left)
 
+    def digits(self, index: int) -> Angles:
+        """See `Feed`: all of these hands are open."""
+        return digit_angles(OPEN)
+
 
 class Photographs:
     """Photographs on disk, decoded when they are asked for: any number of them takes no memory.
@@ -135,6 +148,7 @@ class Photographs:
         name: of the data set.
         thumbs_left: for each, whether the thumb is on the left once the fingers point up; None is unknown.
         persons: for each, whose hand it is; None takes every photograph for another person's.
+        shown: for each, the angles of its digits as far as they are known; None knows nothing.
         segmenter: finds the hand.
     """
 
@@ -147,7 +161,9 @@ class Photographs:
         thumbs_left: Sequence[bool | None] | None = None,
         persons: Sequence[str] | None = None,
         segmenter: Segmenter = "robust",
+        shown: Sequence[Angles] | None = None,
     ) -> None:
+        self.shown = shown
         self.paths, self.name, self.segmenter = list(paths), name, segmenter
         self.thumbs_left = list(thumbs_left) if thumbs_left is not None else [None] * len(self.paths)
         self.persons = list(persons) if persons is not None else [str(path) for path in self.paths]
@@ -170,6 +186,10 @@ class Photographs:
             return framed_target(image, self.segmenter, size, self.thumbs_left[index])
         except ValueError as error:
             raise ValueError(f"{self.paths[index]}: {error}") from None
+
+    def digits(self, index: int) -> Angles:
+        """See `Feed`."""
+        return self.shown[index] if self.shown is not None else digit_angles(None)
 
 
 class Film:
@@ -220,6 +240,10 @@ class Film:
         if self.thumb_left is None:
             self.thumb_left = looks_left(frame(*found_hand(image, self.segmenter), size)[1])
         return framed_target(image, self.segmenter, size, self.thumb_left)
+
+    def digits(self, index: int) -> Angles:
+        """See `Feed`."""
+        return digit_angles(None)
 
 
 def is_film(feed: str) -> bool:
@@ -286,12 +310,24 @@ def _photographs(feed: str, split: str, segmenter: Segmenter) -> Photographs:
     if not chosen:
         raise UserError(f"the feed {feed} has no picture in its split {split!r}: add some, or use split=all")
     paths = [photo.path for photo in chosen]
-    if feed != "hands11k":
-        persons = [photo.columns["person"] for photo in chosen]
-        return Photographs(paths, folder.name, persons=persons, segmenter=segmenter)
-    # Fingers up, the back of a right hand has its thumb on the left, and so has the palm of a left one.
-    sides = [(photo.columns["side"] == "right") == (photo.columns["view"] == "dorsal") for photo in chosen]
-    return Photographs(paths, feed, sides, [str(photo.columns["id"]) for photo in chosen], segmenter)
+    sides = [_thumb_left(photo.columns) for photo in chosen]
+    if feed == "hands11k":
+        shown = [digit_angles(OPEN)] * len(chosen)
+        return Photographs(paths, feed, sides, [str(photo.columns["id"]) for photo in chosen], segmenter, shown)
+    named = None not in sides  # Sign-Language-Digits, whose folders are the digits that are signed
+    shown = [digit_angles(SIGNS[photo.columns["label"]] if named else None) for photo in chosen]
+    persons = [photo.columns["person"] for photo in chosen]
+    return Photographs(paths, folder.name, sides, persons, segmenter, shown)
+
+
+def _thumb_left(columns: Mapping[str, Any]) -> bool | None:
+    """Whether the thumb is on the left once the fingers point up; None is unknown.
+
+    The back of a right hand has its thumb on the left, and so has the palm of a left one.
+    """
+    if columns["side"] is None:
+        return None
+    return bool((columns["side"] == "right") == (columns["view"] == "dorsal"))
 
 
 def usable_target(feed: Feed, index: int, size: int) -> Target:

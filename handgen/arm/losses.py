@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
 def joint_loss(joints: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared error in radians^2 over the poses that are known, 0 where there is none.
+    """Mean squared error in radians^2 over the joints that are known, 0 where there is none.
 
     Args:
-        joints: (B, 12).
-        truth: (B, 12), NaN in rows whose pose is not known.
+        joints: (B, J).
+        truth: (B, J), NaN where a joint is not known.
     """
-    known = ~truth.isnan().any(dim=1)
-    error = (joints - truth.nan_to_num()).square().mean(dim=1)
-    return (error * known).sum() / known.sum().clamp(min=1)
+    known = ~truth.isnan()
+    return ((joints - truth.nan_to_num()).square() * known).sum() / known.sum().clamp(min=1)
 
 
-def posture_loss(joints: Tensor) -> Tensor:
-    """``E[q^2]`` over the ten joints of digits, in radians^2: of all poses that look alike, the stretched one.
+def posture_loss(joints: Tensor, truth: Tensor) -> Tensor:
+    """``E[q^2]`` over joints that are not known, in radians^2: of poses that look alike, the stretched one.
 
     A finger bent before the palm and one that is hidden behind another have the same silhouette.
 
     Args:
-        joints: (B, 12).
+        joints: (B, J).
+        truth: (B, J), NaN where a joint is not known.
     """
-    return joints[:, :10].square().mean()
+    return joint_loss(joints, torch.where(truth.isnan(), 0.0, float("nan")))
 
 
 def silhouette_loss(soft: Tensor, mask: Tensor, finger_weight: float = 0.0) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from handgen.arm.body import FITTED, JOINTS
+from handgen.arm.body import FITTED, JOINTS, SIDEWAYS
 from handgen.arm.critics import LookingCritics, TargetMask
 from handgen.arm.env import ArmImitation
 from handgen.arm.film import photographed
@@ -35,13 +35,13 @@ class ArmSAC(SAC):
     (2020). Three things are added (docs/arm.md):
 
     1. **Warm start.** The actor first learns poses by itself: angles of random poses of the arm, whose pictures cost
-       nothing, and silhouettes of training hands, through the arm's differentiable geometry. The first two terms stay
-       while SAC rewards the actor, weighing ``imitation_weight`` times as much::
+       nothing, and silhouettes of training hands, through the arm's differentiable geometry, with what is known of
+       their digits. The terms stay while SAC rewards the actor, weighing ``imitation_weight`` times as much::
 
-           w_j E[|q - q*|^2]  +  w_s E[(s(q) - m)^2]  +  w_p E[q^2]
+           w_j E[|q - q*|^2]  +  w_d E[|q_d - q_d*|^2]  +  w_s E[(s(q) - m)^2]  +  w_p E[q_u^2]
 
-       with q the actor's mean, s its silhouette, m the target; w_p, for hands whose pose is not known alone, prefers
-       stretched fingers to bent ones where both look alike.
+       with q the actor's mean, q_d the digits known to be raised or folded, s its silhouette, m the target; w_p, for
+       digits of which nothing is known, prefers stretched ones to bent ones where both look alike.
 
     2. **Hindsight.** A pose just reached is a target with a known best reward (data module).
     3. Actor and critics have an encoder each, so that the critics' learning leaves the actor's poses alone. Critics of
@@ -49,18 +49,19 @@ class ArmSAC(SAC):
 
     Two kinds of batches come from :class:`handgen.datamodules.arm_rollouts.ArmRollouts`: for the warm start, ``obs``
     uint8 (B, C, H, 2 H), ``mask`` uint8 (B, H, H) and ``joints`` (B, 12), NaN where unknown; then those of
-    :class:`handgen.sac.SAC` with ``hindsight`` bool (B,) and ``known``, poses of the arm with ``obs`` and ``joints``.
+    :class:`handgen.sac.SAC` with ``hindsight`` bool (B,) and ``known``, a batch like the first.
 
     Args:
         observe: ``masks`` or ``pictures``, as the environment.
         size: height and width H of a picture, as the environment's.
         feature_dim: features of the encoders.
         joints_weight: w_j.
+        digits_weight: w_d.
         silhouette_weight: w_s.
         posture_weight: w_p.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
-        imitation_weight: share of the terms of joints and silhouette that the actor keeps while SAC rewards it; without
-            that of the joints it comes to prefer other poses that look alike.
+        imitation_weight: share of these terms that the actor keeps while SAC rewards it; without those of angles it
+            comes to prefer other poses that look alike.
         critic_updates_first: updates of SAC before the critics move the actor.
         imitation_lr: largest learning rate of the actor in the warm start; it falls to ``actor_lr``.
         kwargs: those of :class:`handgen.sac.SAC`. With ``observe: masks`` the critics have layers of their own:
@@ -76,6 +77,7 @@ class ArmSAC(SAC):
         size: int = 56,
         feature_dim: int = 256,
         joints_weight: float = 1.0,
+        digits_weight: float = 1.0,
         silhouette_weight: float = 20.0,
         posture_weight: float = 0.02,
         finger_weight: float = 2.0,
@@ -182,11 +184,24 @@ class ArmSAC(SAC):
     def imitation_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Terms of the warm start; only the actor has a gradient."""
         joints = self.mean_joints(self.online.encoder(batch["obs"]))
-        unknown = batch["joints"].isnan().any(dim=1)
         return {
-            "joints": joint_loss(joints, batch["joints"]),
+            **self.pose_losses(joints, batch["joints"]),
             "silhouette": self.silhouette(joints, batch["mask"]),
-            "posture": posture_loss(joints[unknown]) if bool(unknown.any()) else joints.sum() * 0.0,
+        }
+
+    def pose_losses(self, joints: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """The warm start's terms of angles, by name.
+
+        Args:
+            joints: (B, 12) in radians.
+            truth: (B, 12), NaN where unknown: all of a pose of the arm is known, of a hand at most the digits.
+        """
+        hand = truth.isnan().any(dim=1)
+        digits, known = joints[hand, :SIDEWAYS], truth[hand, :SIDEWAYS]
+        return {
+            "joints": joint_loss(joints[~hand], truth[~hand]),
+            "digits": joint_loss(digits, known),
+            "posture": posture_loss(digits, known),
         }
 
     def mean_losses(self, mean: Tensor, shared: Tensor) -> dict[str, Tensor]:
@@ -201,12 +216,13 @@ class ArmSAC(SAC):
         return {"kept_silhouette": weight * self.silhouette(joints_of(torch.tanh(mean)), target)}
 
     def auxiliary_losses(self, batch: Batch, shared: Tensor) -> dict[str, Tensor]:
-        """The warm start's term of joints on ``known`` poses, with ``imitation_weight`` and its own."""
-        weight = self.hparams["imitation_weight"] * self.hparams["joints_weight"]
+        """The warm start's terms of angles on a ``known`` batch, with ``imitation_weight`` and their own."""
+        weight = self.hparams["imitation_weight"]
         if not weight or "known" not in batch:
             return {}
         joints = self.mean_joints(self.online.encoder(batch["known"]["obs"]))
-        return {"kept_joints": weight * joint_loss(joints, batch["known"]["joints"])}
+        terms = self.pose_losses(joints, batch["known"]["joints"])
+        return {f"kept_{name}": weight * self.hparams[f"{name}_weight"] * term for name, term in terms.items()}
 
     def mean_joints(self, shared: Tensor) -> Tensor:
         """The actor's mean pose (B, 12) in radians on images (B, 2 C, H, H)."""

@@ -206,3 +206,19 @@ def test_an_unknown_segmenter_and_an_empty_folder_are_named(tmp_path: Path) -> N
 def test_the_published_robot_mask_is_a_threshold() -> None:
     image = np.array([[[10, 10, 10], [200, 200, 200]]], np.uint8)
     assert segmentation.robot_mask_by_grey(image).tolist() == [[True, False]]
+
+
+def test_signed_digits_tell_which_fingers_are_raised_and_that_the_thumb_is_on_the_right(tmp_path: Path) -> None:
+    for digit in "27":
+        write_hands(tmp_path / "signs" / digit, 1)
+        next((tmp_path / "signs" / digit).iterdir()).rename(tmp_path / "signs" / digit / f"IMG_112{digit}.png")
+    feed = open_feed(str(tmp_path / "signs"), "all")
+    assert isinstance(feed, Photographs) and feed.thumbs_left == [False, False]
+    raised = [[bool(angle < 0.5) for angle in feed.digits(row)[::2]] for row in range(2)]
+    assert raised == [[False, True, True, False, False], [False, True, True, False, True]]
+
+
+def test_of_other_pictures_no_digit_is_known(tmp_path: Path) -> None:
+    write_hands(tmp_path / "mine" / "7", 1)
+    feed = open_feed(str(tmp_path / "mine"), "all")
+    assert isinstance(feed, Photographs) and feed.thumbs_left == [None] and np.isnan(feed.digits(0)).all()

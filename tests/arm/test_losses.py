@@ -13,8 +13,8 @@ NAN = float("nan")
 
 def test_joints_count_where_they_are_known() -> None:
     joints = torch.zeros(3, 12)
-    truth = torch.stack([torch.full((12,), 0.5), torch.full((12,), NAN), torch.zeros(12)])
-    assert float(joint_loss(joints, truth)) == pytest.approx((0.25 + 0.0) / 2)
+    truth = torch.stack([torch.full((12,), 0.5), torch.full((12,), NAN), torch.tensor([0.0] * 6 + [NAN] * 6)])
+    assert float(joint_loss(joints, truth)) == pytest.approx(12 * 0.25 / 18)
     assert float(joint_loss(joints, torch.full((3, 12), NAN))) == 0.0
 
 
@@ -56,10 +56,11 @@ def test_a_missing_finger_weighs_more() -> None:
     assert weighed == pytest.approx(3 * 16 / 400 / (1 + 2 * share), rel=1e-5)
 
 
-def test_posture_counts_the_digits_alone() -> None:
-    joints = torch.zeros(1, 12)
-    joints[0, 3], joints[0, 11] = 1.0, 1.0
-    assert float(posture_loss(joints)) == pytest.approx(0.1)
+def test_posture_counts_what_is_not_known() -> None:
+    joints, truth = torch.zeros(1, 4), torch.tensor([[NAN, NAN, 0.7, NAN]])
+    joints[0, 1], joints[0, 2] = 1.0, 5.0
+    assert float(posture_loss(joints, truth)) == pytest.approx(1 / 3)
+    assert float(posture_loss(joints[:0], truth[:0])) == 0.0
 
 
 def test_the_td_error_stops_at_the_end() -> None:

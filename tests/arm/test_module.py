@@ -31,7 +31,8 @@ def pictures(count: int, channels: int = 1, size: int = SIZE) -> Tensor:
 def imitation_batch(count: int = 4) -> dict[str, Tensor]:
     obs = pictures(count)
     joints = torch.full((count, 12), 0.3)
-    joints[count // 2 :] = float("nan")
+    joints[count // 2 :, :4] = float("nan")  # hands, whose thumb and index finger are not known,
+    joints[count // 2 :, 10:] = float("nan")  # and the lean of whose arm never is
     return {"obs": obs, "mask": obs[:, 0, :, :SIZE], "joints": joints}
 
 
@@ -51,18 +52,27 @@ def test_target_and_arm_meet_as_channels() -> None:
 
 def test_the_warm_start_moves_the_actor_and_nothing_else() -> None:
     module = small()
-    for name in ("joints", "silhouette"):
+    for name in ("joints", "digits", "silhouette", "posture"):
         names = moved(module, module.imitation_losses(imitation_batch())[name])
         assert any("trunk.convolutions" in parameter for parameter in names)
         assert all(parameter.startswith("actor.") for parameter in names)
 
 
 def test_the_warm_start_s_terms_are_weighed() -> None:
-    module = small(joints_weight=2.0, silhouette_weight=3.0, posture_weight=5.0)
+    module = small(joints_weight=2.0, digits_weight=7.0, silhouette_weight=3.0, posture_weight=5.0)
     terms = module.imitation_losses(imitation_batch())
-    wanted = 2 * terms["joints"] + 3 * terms["silhouette"] + 5 * terms["posture"]
+    wanted = 2 * terms["joints"] + 7 * terms["digits"] + 3 * terms["silhouette"] + 5 * terms["posture"]
     torch.testing.assert_close(module.imitation_loss(terms), wanted)
     assert all(float(term.detach()) > 0 for term in terms.values())
+
+
+def test_joints_are_of_the_arm_s_poses_digits_of_hands_and_posture_of_what_is_not_known() -> None:
+    joints = torch.zeros(2, 12)
+    joints[0], joints[1, :4], joints[1, 4:10], joints[1, 10:] = 1.0, 2.0, 3.0, 100.0
+    truth = imitation_batch(2)["joints"]
+    terms = small().pose_losses(joints, truth)
+    assert float(terms["joints"]) == pytest.approx(0.7**2) and float(terms["digits"]) == pytest.approx(2.7**2)
+    assert float(terms["posture"]) == pytest.approx(4.0)
 
 
 def test_the_critics_loss_leaves_the_actor_s_encoder_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +92,7 @@ def test_the_critics_loss_leaves_the_actor_s_encoder_alone(monkeypatch: pytest.M
 
 def transitions(count: int = 4) -> dict[str, Any]:
     batch = imitation_batch(count)
-    known = {"obs": batch["obs"][:2], "mask": batch["mask"][:2], "joints": batch["joints"][:2]}
+    known = {"obs": batch["obs"], "mask": batch["mask"], "joints": batch["joints"]}
     rewards = torch.arange(float(count))[:, None]
     return {
         "obs": batch["obs"],
@@ -125,7 +135,7 @@ def test_an_update_of_sac_holds_what_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     for weight in (0.0, 0.5):
         module = small(gamma=0.0, learn_temperature=False, imitation_weight=weight, silhouette_weight=3.0)
         losses.append(module.training_step(transitions(), 0).detach())
-    added = logged["loss/kept_joints"] + logged["loss/kept_silhouette"]
+    added = sum(logged[f"loss/kept_{name}"] for name in ("joints", "digits", "posture", "silhouette"))
     assert float(losses[1] - losses[0]) == pytest.approx(added, rel=1e-4)
     assert logged["train/reward"] == pytest.approx(1.0)  # 0, 1, 2; the last one was hindsight
 

@@ -103,10 +103,14 @@ def test_half_of_the_warm_start_is_poses_and_half_hands() -> None:
     batch = source.next_batch()
     assert batch["obs"].shape == (8, 1, 28, 56) and batch["mask"].shape == (8, 28, 28)
     assert torch.equal(batch["obs"][:, 0, :, :28], batch["mask"])
-    known = ~batch["joints"].isnan().any(1)
-    assert known.tolist() == [True] * 4 + [False] * 4
+    known = ~batch["joints"].isnan()
+    assert bool(known[:4].all())
+    assert (
+        known[4:].tolist() == [[False, False, *[True] * 8, False, False]] * 4
+    )  # open hands, of which no thumb is known
+    assert bool((batch["joints"][4:, 2:10] == 0.0).all())
     assert torch.equal(draw_masks(as_tensors_of_ours(), batch["joints"][:4], 28), batch["mask"][:4])
-    hands = source.hands().flatten(1)
+    hands = source.hands()[0].flatten(1)
     for mask in batch["mask"][4:].flatten(1):  # one of them, turned and scaled a little
         assert 0.0 < (hands != mask).float().mean(1).min() < 0.2
 
@@ -154,13 +158,14 @@ class Still:
         return torch.zeros(len(obs), 12)
 
 
-def test_transitions_come_with_poses_of_known_joints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transitions_come_with_what_the_warm_start_taught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ArmRollouts, "agent", Still())
     source = rollouts(imitation_updates=1, known_poses=4)
     assert "known" not in source.next_batch()
     known = source.next_batch()["known"]
-    assert known["obs"].shape == (4, 1, 28, 56) and not bool(known["joints"].isnan().any())
-    assert torch.equal(draw_masks(as_tensors_of_ours(), known["joints"], 28), known["obs"][:, 0, :, :28])
+    assert known["obs"].shape == (4, 1, 28, 56)
+    assert known["joints"].isnan().any(1).tolist() == [False, False, True, True]
+    assert torch.equal(draw_masks(as_tensors_of_ours(), known["joints"][:2], 28), known["obs"][:2, 0, :, :28])
     for kwargs in ({"known_poses": 0}, {"imitation_updates": 0}):
         source = rollouts(**{"imitation_updates": 1, **kwargs})
         assert all("known" not in source.next_batch() for _ in range(2))

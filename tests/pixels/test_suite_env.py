@@ -154,9 +154,7 @@ def test_a_task_without_a_time_limit_is_cut_off() -> None:
     env = make(domain="lqr", task="lqr_2_1", action_repeat=100, observe="state")
     env.reset(seed=0)
     # Random forces may throw this world beyond what MuJoCo can follow.
-    still = np.zeros(
-        env.action_space.shape, np.float32
-    )
+    still = np.zeros(env.action_space.shape, np.float32)
     ends = [env.step(still)[2:4] for _ in range(10)]
     assert ends == [(False, False)] * 9 + [(False, True)]
 
