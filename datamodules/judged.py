@@ -14,10 +14,12 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from handgen import paths
 from handgen.anatomy import KINDS, RENDERER_VERSION, VALID, render_hands
+from handgen.anatomy.judges import JUDGE_SIZE
 from handgen.datamodules.batches import identity
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.datamodules.planted import PlantedPhotographs, open_planted
 from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, render_on_all_cores, split_ranges
+from handgen.errors import check_ranges
 
 VALID_WEIGHT = 8
 """Valid hands for every hand of one malformation: 8 of 20 hands are valid."""
@@ -75,7 +77,7 @@ class JudgedHandsDataModule(LightningDataModule):
         cache_dir: folder of the memory maps; default: HANDGEN_CACHE, else ``~/.cache/handgen``.
 
     Raises:
-        UserError: if the cache cannot be written.
+        UserError: if images are smaller than what judges see, or the cache cannot be written.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class JudgedHandsDataModule(LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
+        check_ranges(image_size=(image_size, image_size >= JUDGE_SIZE, f"be at least {JUDGE_SIZE}, what judges see"))
         self.data_root = paths.data_root(data_root)
         self.photographs = photographs == "yes" or (photographs == "auto" and (self.data_root / "hands11k").is_dir())
         self.image_size = image_size
@@ -166,7 +169,7 @@ class JudgedHandsDataModule(LightningDataModule):
         loaders = [self._loader("test", shuffle=False)]
         if self.photographs:
             photographs = self.planted("test")
-            loaders.append(DataLoader(photographs, self.batch_size, collate_fn=identity))
+            loaders.append(DataLoader(photographs, self.batch_size, sampler=whole(photographs), collate_fn=identity))
         return loaders
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -177,9 +180,19 @@ class JudgedHandsDataModule(LightningDataModule):
 
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
         hands = self.hands(split)
+        if not shuffle:
+            return DataLoader(hands, self.batch_size, sampler=whole(hands), collate_fn=identity)
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        order: DistributedSampler[Any] = DistributedSampler(hands, world, rank, shuffle=shuffle, seed=self.seed)
-        return DataLoader(hands, self.batch_size, sampler=order, collate_fn=identity, drop_last=shuffle)
+        order: DistributedSampler[Any] = DistributedSampler(hands, world, rank, shuffle=True, seed=self.seed)
+        return DataLoader(hands, self.batch_size, sampler=order, collate_fn=identity, drop_last=True)
+
+
+def whole(data: Any) -> DistributedSampler[Any]:
+    """All of a data set, in order, in every process: a threshold and a rate are of all of it.
+
+    Lightning would share out among the processes what has no sampler of this class.
+    """
+    return DistributedSampler(data, 1, 0, shuffle=False)
 
 
 def open_judged(cache_dir: Path, size: int, counts: dict[str, int], seed: int) -> ImageCache:

@@ -65,14 +65,23 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     try:
         return dispatch(words)
-    except UserError as error:
+    except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
         if os.environ.get("HANDGEN_TRACEBACK") == "1":
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {described(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def described(error: UserError | OSError) -> str:
+    """One line: of what the system refuses, the file that it is about."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def dispatch(words: list[str]) -> int:

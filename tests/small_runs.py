@@ -1,8 +1,13 @@
 """Every method shrunk to seconds, as a command of its own: for tests that end it, repeat it or run several of it."""
 
+import atexit
 import csv
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -26,6 +31,16 @@ VAE = [
 SMALL: dict[str, list[str]] = {
     "vae": VAE,
     "vae_sac_loss": VAE,
+    "vae_sac": [
+        "--model.latent_dim=4", "--model.start=prior", "--model.starts=64", "--model.hidden_dims=[16]",
+        "--data.images.image_size=64", "--data.images.train_count=32", "--data.images.val_count=8",
+        "--data.images.test_count=8", "--data.epoch_env_steps=64", "--data.batch_size=8", "--data.num_envs=8",
+        "--data.warmup_decisions=16", "--trainer.max_epochs=3", "--evaluate_after_fit=false",
+    ],
+    "judge_a": [
+        "--data.train_count=64", "--data.val_count=26", "--data.test_count=26", "--data.batch_size=8",
+        "--trainer.max_epochs=2",
+    ],
     "sac_pendulum": [*SAC, "--data.epoch_env_steps=200", "--data.warmup_decisions=50", "--trainer.max_epochs=2"],
     "imm": [
         "--model.width=8", "--model.image_size=32", "--data.image_size=32", "--data.batch_size=6",
@@ -53,7 +68,7 @@ SMALL: dict[str, list[str]] = {
         "--data.warmup_decisions=2", "--data.epoch_env_steps=8",
     ],
 }  # fmt: skip
-PLAIN = ("vae", "sac_pendulum", "imm")
+PLAIN = ("vae", "judge_a", "sac_pendulum", "imm")
 """Methods whose every update moves all weights; several processes must be told if an update does not."""
 CLOCK = ("time/", "env/wall")
 """Columns of metrics.csv that tell the time, which no two runs share."""
@@ -62,7 +77,19 @@ CLOCK = ("time/", "env/wall")
 def command(name: str, folder: Path, *words: str) -> list[str]:
     """The command that trains a method; later words beat earlier ones."""
     fit = [sys.executable, "-m", "handgen", "fit", f"--config={name}", *SMALL[name], "--threads=1"]
+    if name == "vae_sac":
+        fit.append(f"--model.vae={trained_vae()}")
     return [*fit, "--trainer.log_every_n_steps=1", f"--runs={folder}", *words]
+
+
+@cache
+def trained_vae() -> Path:
+    """The run of a VAE, for methods that begin with one."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    sizes = ["--model.image_size=64", "--data.image_size=64"]
+    subprocess.run(command("vae", folder / "runs", *sizes), env=variables(folder), check=True, capture_output=True)
+    return newest(folder, "last.ckpt")
 
 
 def variables(tmp_path: Path) -> dict[str, str]:

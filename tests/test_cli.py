@@ -220,3 +220,14 @@ def test_wandb_online_without_a_key_gets_one_clear_line(
     monkeypatch.setenv("HOME", str(toy.parent))
     assert main(FIT) == 2
     assert "needs a key" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(words: list[str]) -> int:
+        raise PermissionError(13, "Permission denied", "docs/report.html")
+
+    monkeypatch.setattr(cli, "report", refused)
+    assert cli.main(["report"]) == 2
+    assert capsys.readouterr().err == "error: docs/report.html: Permission denied\n"

@@ -24,7 +24,6 @@ from handgen.anatomy.judge_networks import JudgeNetwork
 from handgen.anatomy.judge_reliability import BLURS, acceptance_threshold, reliability
 from handgen.anatomy.judges import WEIGHTS, LearnedJudge, save_judge
 from handgen.anatomy.malformations import VALID
-from handgen.errors import UserError
 from handgen.precision import autocast
 from handgen.results import Measurement
 
@@ -65,13 +64,7 @@ class JudgeTraining(LightningModule):
         return taken
 
     def on_test_start(self) -> None:
-        """Calibrate on the validation hands, so that the test hands stay unseen.
-
-        Raises:
-            UserError: on several devices, of which each would see a part of the hands only.
-        """
-        if self.trainer.world_size > 1:
-            raise UserError("a judge is calibrated and tested by one process: add --trainer.devices=1")
+        """Calibrate on the validation hands, so that the test hands stay unseen."""
         self._held_out = {}
         hands = self.trainer.datamodule.hands("val")  # type: ignore[attr-defined]
         images = hands.pixels[:, :3].float().to(self.device) / 255

@@ -1,5 +1,8 @@
 """Labelled hands for the judges: labels are the renderer's, halves do not meet, photographs are balanced."""
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 
 from handgen.anatomy import KINDS, render_hands
@@ -7,17 +10,18 @@ from handgen.anatomy.judge_reliability import HEALTHY, PLANTED
 from handgen.datamodules.judged import MIXED_KINDS, JudgedHandsDataModule
 from handgen.datamodules.planted import PlantedPhotographs
 from handgen.datamodules.rendered import FIRST_INDEX
+from handgen.errors import UserError
 
 COUNTS = {"train_count": 24, "val_count": 6, "test_count": 6}
 
 
 def judged(**settings) -> JudgedHandsDataModule:
-    return JudgedHandsDataModule(image_size=32, batch_size=4, photographs="no", **COUNTS, **settings)
+    return JudgedHandsDataModule(batch_size=4, photographs="no", **COUNTS, **settings)
 
 
 def test_labels_are_the_renderers() -> None:
     hands = judged(seed=3).hands("val")
-    truth = render_hands(torch.arange(6) + FIRST_INDEX["val"], seed=3, size=32, kinds=MIXED_KINDS)
+    truth = render_hands(torch.arange(6) + FIRST_INDEX["val"], seed=3, size=64, kinds=MIXED_KINDS)
     batch = hands.__getitems__(range(6))
     assert torch.equal(batch["image"], truth.image)
     assert torch.equal(batch["mask"], truth.mask)
@@ -37,7 +41,7 @@ def test_halves_share_no_hand() -> None:
 def test_batches_are_float_on_the_device_and_whole() -> None:
     data = judged()
     batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
-    assert batch["image"].shape == (4, 3, 32, 32)
+    assert batch["image"].shape == (4, 3, 64, 64)
     assert batch["image"].dtype == torch.float32
     assert float(batch["image"].max()) <= 1
     assert len(data.train_dataloader()) == 6
@@ -84,3 +88,15 @@ def test_halves_of_photographs_share_no_subject() -> None:
     first, second = photographs().half("first"), photographs().half("second")
     assert not set(first.subject.tolist()) & set(second.subject.tolist())
     assert len(first) + len(second) == 3 * len(PLANTED)
+
+
+def test_every_process_sees_all_held_out_hands(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = judged()
+    monkeypatch.setattr(data, "trainer", SimpleNamespace(world_size=2, global_rank=1))
+    assert sum(len(batch["kind"]) for batch in data.val_dataloader()) == 6
+    assert sum(len(batch["kind"]) for batch in data.train_dataloader()) == 12
+
+
+def test_images_too_small_for_judges_are_refused() -> None:
+    with pytest.raises(UserError, match="image_size must be at least 64"):
+        judged(image_size=32)
