@@ -228,6 +228,6 @@ def test_what_the_system_refuses_is_told_in_one_line(
     def refused(words: list[str]) -> int:
         raise PermissionError(13, "Permission denied", "docs/report.html")
 
-    monkeypatch.setattr(cli, "report", refused)
-    assert cli.main(["report"]) == 2
+    monkeypatch.setattr("handgen.cli.report", refused)
+    assert main(["report"]) == 2
     assert capsys.readouterr().err == "error: docs/report.html: Permission denied\n"

@@ -77,7 +77,7 @@ class ArmSAC(SAC):
         size: int = 56,
         feature_dim: int = 256,
         joints_weight: float = 1.0,
-        digits_weight: float = 1.0,
+        digits_weight: float = 2.0,
         silhouette_weight: float = 20.0,
         posture_weight: float = 0.02,
         finger_weight: float = 2.0,

@@ -31,6 +31,8 @@ from handgen.runs import LAST_CHECKPOINT, run_date
 from handgen.sweeps.plan import Parameter, Plan, find_plan, read_plan
 
 QUANTILE = 0.25
+KEPT = 2
+"""Checkpoints of a member: its newest, and one that another may be copying."""
 RESAMPLE = 0.25
 """Chance that a setting is drawn anew instead of multiplied by 0.8 or 1.2: Jaderberg et al. 2017, appendix A.2."""
 
@@ -112,9 +114,9 @@ def member(settings: dict[str, Any], task: Round, start: str | None, rounds: int
     for number in range(first, rounds):
         until = task.first + (number + 1) * task.epochs
         run = task.train(settings, before, until, here / f"round-{number:03d}-{run_date()}")
-        kept = here / f"checkpoint-{number:03d}"
+        kept = here / "newest"  # Ray keeps copies of its own, until a member is worse than others
         kept.mkdir(exist_ok=True)
-        shutil.copyfile(run / LAST_CHECKPOINT, kept / LAST_CHECKPOINT.name)
+        (run / LAST_CHECKPOINT).replace(kept / LAST_CHECKPOINT.name)
         (kept / "round").write_text(str(number))
         before = kept / LAST_CHECKPOINT.name
         tune.report({"score": task.value(run), "round": number}, checkpoint=tune.Checkpoint.from_directory(kept))
@@ -190,6 +192,11 @@ def run(plan: Plan, task: Round, start: str | None, folder: Path, options: argpa
     from ray.tune.schedulers import PopulationBasedTraining
 
     ray.init(address=options.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    for name, wanted in {"CPU": options.cpus, "GPU": options.gpus}.items():
+        there = ray.cluster_resources().get(name, 0)
+        if wanted > there:  # Ray would wait for more to come
+            ray.shutdown()
+            raise UserError(f"a member wants {wanted:g} {name}s and there are {there:g}: lower --{name.lower()}s")
     # What Ray draws settings and members from.
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002
@@ -209,7 +216,12 @@ def run(plan: Plan, task: Round, start: str | None, folder: Path, options: argpa
         tune_config=tune.TuneConfig(
             metric="score", mode="max" if plan.maximise else "min", scheduler=scheduler, num_samples=options.members
         ),
-        run_config=tune.RunConfig(name="members", storage_path=str(folder), verbose=0),
+        run_config=tune.RunConfig(
+            name="members",
+            storage_path=str(folder),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT),
+        ),
     )
     try:
         found = tuner.fit()
