@@ -1,5 +1,7 @@
 """Sweep files: what they may say, and that every shipped one says only what its experiment knows."""
 
+import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,15 @@ def test_files_that_are_no_sweeps_are_told(tmp_path: Path) -> None:
     (tmp_path / "tag.yaml").write_text("a: !!python/object/apply:os.system ['true']")
     with pytest.raises(UserError, match="cannot read the sweep"):
         read_plan(tmp_path / "tag.yaml")
+
+
+def test_shipped_sweeps_fit_wandbs_own_schema() -> None:
+    jsonschema, sweeps = pytest.importorskip("jsonschema"), importlib.util.find_spec("sweeps")
+    if sweeps is None or sweeps.origin is None:
+        pytest.skip("wandb's package sweeps is not installed (`make setup` does so)")
+    schema = json.loads((Path(sweeps.origin).parent / "config" / "schema.json").read_text())
+    check = jsonschema.Draft7Validator(schema)
+    for path in SHIPPED:
+        content = yaml.safe_load(path.read_text())
+        assert check.is_valid(content), path.name
+        assert not check.is_valid({**content, "method": "magic"})
