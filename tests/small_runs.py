@@ -39,7 +39,7 @@ SMALL: dict[str, list[str]] = {
     ],
     "judge_a": [
         "--data.train_count=64", "--data.val_count=26", "--data.test_count=26", "--data.batch_size=8",
-        "--trainer.max_epochs=2",
+        "--trainer.max_epochs=2", "--evaluate_after_fit=false",
     ],
     "sac_pendulum": [*SAC, "--data.epoch_env_steps=200", "--data.warmup_decisions=50", "--trainer.max_epochs=2"],
     "imm": [
