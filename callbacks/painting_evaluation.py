@@ -30,9 +30,10 @@ from handgen.painter.evaluation import (
     real_classifier,
     search_many,
 )
-from handgen.painter.gallery import write_film
+from handgen.painter.gallery import FILM_SIDE, write_film
 from handgen.painter.judge import Classifier
 from handgen.painter.rollout import strokes_drawn
+from handgen.painter.worlds import make_world
 from handgen.random_state import seeded
 from handgen.results import Measurement
 
@@ -186,7 +187,8 @@ class PaintingEvaluation(Callback):
         """How some of the paintings were painted, stroke by stroke."""
         path = Path(trainer.default_root_dir) / "images" / f"{variant}-final.gif"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_film(painted.actions[:FILMED], module.world(), path)
+        settings = module.table, FILM_SIDE, module.hparams["channels"], module.engine, module.brush
+        write_film(painted.actions[:FILMED], make_world(*settings), path)
 
     def _fit(self, trainer: Trainer, module: Any, final: bool) -> Fit | None:
         """Strokes of test pictures, where the painter learns to find any; kept once it has learnt it."""

@@ -18,6 +18,7 @@ from handgen.painter.worlds import World, make_world
 LARGE = 256
 """Pixels: side of the enlarged paintings."""
 FILM_SIDE = 96
+"""That of paintings in a film, whatever size they were learnt at."""
 FRAME_MS, LAST_MS = 180, 1500
 
 
@@ -51,11 +52,12 @@ def write_paintings(
         for action in rows:
             canvas = large.step(action[None])
         write_png(name.with_suffix(".png"), make_grid(canvas.expand(1, 3, -1, -1), 1, 0))
-    return write_film(actions.cpu(), make_world(table, FILM_SIDE, channels, engine, brush), folder / "paintings.gif")
+    return write_film(actions, make_world(table, FILM_SIDE, channels, engine, brush), folder / "paintings.gif")
 
 
 def write_film(actions: Tensor, world: World, path: Path, columns: int | None = None) -> Path:
     """A GIF of programs (N, T, K) side by side in a world; jumps, which paint nothing, take no time."""
+    actions = actions.cpu()
     canvas = world.reset(len(actions))
     sheets = [make_grid(canvas.expand(-1, 3, -1, -1), columns)]
     drawn = draws(actions)
