@@ -15,7 +15,7 @@ from handgen.arm.env import ArmImitation
 from handgen.arm.evaluation import Act, Imitations, chosen, imitate_targets, measure
 from handgen.callbacks.image_log import log_image
 from handgen.episodes import steps_name
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least
 from handgen.images import make_grid
 from handgen.loggers import log_metrics
 from handgen.results import Measurement
@@ -54,6 +54,7 @@ class ArmEvaluation(Callback):
         epsilon: int = 150,
         shown: int = 24,
     ) -> None:
+        check_at_least(1, during=during, count=count, every_n_epochs=every_n_epochs, decisions=decisions, shown=shown)
         self.feeds = feeds or ["rendered", "synthetic", "hands11k", "sign_digits"]
         self.during, self.count, self.every_n_epochs = during, count, every_n_epochs
         self.decisions, self.epsilon, self.shown = decisions, epsilon, shown

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from handgen.datamodules.envs import GymEnvs
 from handgen.datamodules.evaluation_episodes import Player
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least
 from handgen.runs import run_folder
 
 LARGEST_GIF = 192
@@ -40,6 +40,7 @@ class EpisodeVideo(Callback):
     def __init__(
         self, seed: int = 0, largest: int = 1000, gif_every: int = 2, gif_size: int = LARGEST_GIF, episodes: int = 1
     ) -> None:
+        check_at_least(1, largest=largest, gif_every=gif_every, gif_size=gif_size, episodes=episodes)
         self.seed, self.largest, self.gif_every, self.episodes = seed, largest, gif_every, episodes
         self.gif_size = gif_size
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from handgen.anatomy.evaluation import Judge, judge_images
 from handgen.callbacks.hand_evaluation import load_judges
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least
 from handgen.loggers import log_metrics
 from handgen.random_state import seeded
 
@@ -30,6 +30,7 @@ class HackingGap(Callback):
     """
 
     def __init__(self, samples: int = 250, every_n_updates: int = 256, seed: int = 1) -> None:
+        check_at_least(1, samples=samples, every_n_updates=every_n_updates)
         self.samples, self.every_n_updates, self.seed = samples, every_n_updates, seed
         self.curve: list[dict[str, float]] = []
         self._graded = -1

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handgen.callbacks.image_log import log_image
+from handgen.errors import check_at_least
 from handgen.keypoints.coordinates import cell_centres, marginals_of, soft_argmax
 from handgen.keypoints.overlay import draw_keypoints, point_colours
 
@@ -32,6 +33,7 @@ class KeypointFigure(Callback):
     """
 
     def __init__(self, pairs: int = 4, every_n_epochs: int = 4, spacing: int = 7) -> None:
+        check_at_least(1, pairs=pairs, every_n_epochs=every_n_epochs, spacing=spacing)
         self.pairs, self.every_n_epochs, self.spacing = pairs, every_n_epochs, spacing
 
     def on_validation_batch_end(

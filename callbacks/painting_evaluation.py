@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from handgen.callbacks.image_log import log_image
 from handgen.episodes import steps_name
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least
 from handgen.images import make_grid
 from handgen.loggers import log_metrics
 from handgen.painter.evaluation import (
@@ -78,6 +78,16 @@ class PaintingEvaluation(Callback):
         searched: int = 50,
         searched_paintings: int = 0,
     ) -> None:
+        check_at_least(
+            1,
+            count=count,
+            during=during,
+            every_n_epochs=every_n_epochs,
+            every_n_rewarded_epochs=every_n_rewarded_epochs,
+            tries=tries,
+            searched=searched,
+        )
+        check_at_least(0, searched_paintings=searched_paintings)
         self.count, self.during, self.every_n_epochs, self.seed = count, during, every_n_epochs, seed
         self.every_n_rewarded_epochs = every_n_rewarded_epochs or every_n_epochs
         self.tries, self.searched, self.searched_paintings = tries, searched, searched_paintings

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from handgen.callbacks.image_log import log_image
+from handgen.errors import check_at_least
 from handgen.images import make_grid
 
 
@@ -21,6 +22,7 @@ class ReconstructionPairs(Callback):
     """
 
     def __init__(self, count: int = 18, every_n_epochs: int = 5) -> None:
+        check_at_least(1, count=count, every_n_epochs=every_n_epochs)
         self.count = count
         self.every_n_epochs = every_n_epochs
 

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from handgen.callbacks.image_log import log_image
+from handgen.errors import check_at_least
 from handgen.images import make_grid
 
 
@@ -32,6 +33,7 @@ class SampleGrid(Callback):
         sampler: str = "prior",
         final: bool = True,
     ) -> None:
+        check_at_least(1, count=count, every_n_epochs=every_n_epochs)
         self.count = count
         self.every_n_epochs = every_n_epochs
         self.seed = seed

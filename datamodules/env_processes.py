@@ -67,7 +67,7 @@ class EnvProcesses:
         env_kwargs: EnvKwargs | None = None,
     ) -> None:
         if num_processes < 1:
-            raise UserError(f"num_processes must be 0 or more, not {num_processes}")
+            raise UserError(f"num_processes must be at least 1, not {num_processes}")
         self.num_envs, self.device = num_envs, torch.device("cpu")
         self.workers = [
             start_worker(f"environment process {place + 1}", share, env_id, action_repeat, env_kwargs or {})

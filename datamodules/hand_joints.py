@@ -11,7 +11,7 @@ from torch import Tensor
 from handgen.datamodules.frames import EvaluationBatches
 from handgen.datamodules.hands import HandsDataModule
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
-from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, render_on_all_cores, split_ranges
+from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, check_render_size, render_on_all_cores, split_ranges
 from handgen.errors import UserError
 
 GRADED = ("probe", "test")
@@ -39,6 +39,7 @@ class HandJointsDataModule(HandsDataModule):
         super().__init__(**kwargs)  # type: ignore[arg-type]
         if probe_count < 1 or graded_count < 1:
             raise UserError(f"probe_count={probe_count} and graded_count={graded_count} must be at least 1")
+        check_render_size(self.image_size)  # whatever is trained on, drawn hands grade it
         self.graded_counts = dict(zip(GRADED, (probe_count, graded_count), strict=True))
         self._graded: ImageCache | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from handgen.datamodules.augmentation import AUGMENTATIONS
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least
 
 if TYPE_CHECKING:
     from handgen.datamodules.hands import HandsDataModule
@@ -32,6 +32,7 @@ def check_settings(data: HandsDataModule) -> None:
     for name, number in (("image_size", data.image_size), ("batch_size", data.batch_size)):
         if number < 1:
             raise UserError(f"{name}={number} must be at least 1")
+    check_at_least(0, num_workers=data.num_workers, seed=data.seed)
     for split, count in data.counts.items():
         if not 0 < count < 10**9:
             raise UserError(f"{split}_count={count} must be between 1 and 10**9 - 1")

@@ -18,8 +18,8 @@ from handgen.anatomy.judges import JUDGE_SIZE
 from handgen.datamodules.batches import identity
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.datamodules.planted import PlantedPhotographs, open_planted
-from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, render_on_all_cores, split_ranges
-from handgen.errors import check_ranges
+from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, check_render_size, render_on_all_cores, split_ranges
+from handgen.errors import check_at_least
 
 VALID_WEIGHT = 8
 """Valid hands for every hand of one malformation: 8 of 20 hands are valid."""
@@ -77,7 +77,7 @@ class JudgedHandsDataModule(LightningDataModule):
         cache_dir: folder of the memory maps; default: HANDGEN_CACHE, else ``~/.cache/handgen``.
 
     Raises:
-        UserError: if images are smaller than what judges see, or the cache cannot be written.
+        UserError: if images are smaller than what judges see, a count is not positive, or the cache cannot be written.
     """
 
     def __init__(
@@ -94,7 +94,9 @@ class JudgedHandsDataModule(LightningDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        check_ranges(image_size=(image_size, image_size >= JUDGE_SIZE, f"be at least {JUDGE_SIZE}, what judges see"))
+        check_at_least(JUDGE_SIZE, image_size=image_size)  # what judges see
+        check_render_size(image_size)
+        check_at_least(1, batch_size=batch_size, train_count=train_count, val_count=val_count, test_count=test_count)
         self.data_root = paths.data_root(data_root)
         self.photographs = photographs == "yes" or (photographs == "auto" and (self.data_root / "hands11k").is_dir())
         self.image_size = image_size

@@ -17,6 +17,7 @@ from handgen.datamodules.batches import identity
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.errors import UserError
 from handgen.processes import usable_cores
+from handgen.programs import last_line
 
 # The splits draw from index ranges that can never meet, whatever the counts: hand i is a function of (seed,
 # i).
@@ -57,8 +58,7 @@ def open_rendered(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown or not kinds:
         raise UserError(f"kinds={list(kinds)}: choose from {', '.join(KINDS)}")
-    if not 16 <= size <= 1024 or size % 16:
-        raise UserError(f"image_size={size}: rendered hands need a multiple of 16 between 16 and 1024")
+    check_render_size(size)
     settings = {
         "source": "synthetic",
         "renderer": RENDERER_VERSION,
@@ -162,8 +162,21 @@ def render_on_all_cores(
         multiprocessing_context=context,
         generator=torch.Generator(),
     )
-    for images, columns in loader:
-        yield torch.from_numpy(images), columns
+    try:
+        for images, columns in loader:
+            yield torch.from_numpy(images), columns
+    except UserError as error:  # torch has put the worker's traceback before it
+        raise UserError(last_line(str(error)).removeprefix("handgen.errors.UserError: ")) from None
+
+
+def check_render_size(size: int) -> None:
+    """Refuse sizes of pictures that hands are not drawn at.
+
+    Raises:
+        UserError: see above.
+    """
+    if not 16 <= size <= 1024 or size % 16:
+        raise UserError(f"image_size={size}: rendered hands need a multiple of 16 between 16 and 1024")
 
 
 def render_hands_chunk(

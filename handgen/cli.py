@@ -154,14 +154,7 @@ def report(words: list[str]) -> int:
 
 
 def bench(words: list[str]) -> int:
-    """Run the benchmarks named (all of them without a name).
+    """Run the benchmarks named (all of them without a name)."""
+    from handgen.bench.__main__ import main as run_benchmarks
 
-    Raises:
-        UserError: This installation holds no benchmarks.
-    """
-    try:
-        from handgen.bench.__main__ import main as run_benchmarks
-    except ImportError as error:
-        raise UserError(f"the benchmarks cannot be loaded: {error}") from error
-    result: int | None = run_benchmarks(words)
-    return result or 0
+    return run_benchmarks(words)

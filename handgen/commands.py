@@ -20,7 +20,7 @@ from handgen.callbacks.episode_video import write_gif, write_mp4
 from handgen.callbacks.results import ResultWriter
 from handgen.checkpoints import load_weights, read_checkpoint, trained_batches
 from handgen.cli_messages import friendly_errors, quiet
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least
 from handgen.experiment_arguments import Prepared, prepare
 from handgen.loggers import finish_wandb, run_loggers
 from handgen.memory import keep_freed_memory
@@ -60,6 +60,7 @@ class HandgenTrainer(Trainer):
             input: Picture to repair instead, for modules with ``repair(image)``: before and after in one file.
         """
         model.to(self.strategy.root_device)
+        check_at_least(1, count=count)
         folder = Path(out) if out else runs.run_folder(self) / "samples"
         if input is not None:
             print(f"picture, reconstruction, repaired: {repair_picture(model, datamodule, input, folder)}")
@@ -92,6 +93,7 @@ class HandgenTrainer(Trainer):
         Raises:
             UserError: The method follows no feed.
         """
+        check_at_least(1, count=count)
         source: Any = datamodule
         if not hasattr(source, "film"):
             raise UserError(f"{type(model).__name__} follows no feed: FEED is for experiments such as arm_sac")
@@ -110,10 +112,16 @@ class HandgenTrainer(Trainer):
             model: Not used.
             datamodule: Whose images are rendered.
             ckpt_path: Not used.
+
+        Raises:
+            UserError: The experiment's data are no images in a cache.
         """
-        datamodule.prepare_data()
-        datamodule.setup("fit")
-        print(f"rendered: {len(datamodule.images('train'))} training images in {datamodule.cache_dir}")  # type: ignore[attr-defined]
+        source: Any = datamodule
+        if not (hasattr(source, "images") and hasattr(source, "cache_dir")):
+            raise UserError("nothing is rendered ahead: frames is for experiments such as vae and imm")
+        source.prepare_data()
+        source.setup("fit")
+        print(f"rendered: {len(source.images('train'))} training images in {source.cache_dir}")
 
 
 class SaveConfig(SaveConfigCallback):

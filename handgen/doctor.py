@@ -117,7 +117,7 @@ def _rendering(name: str, problem: str, remedy: str) -> Finding:
 
 
 def _renders(program: str, **environment: str) -> str:
-    """Run a rendering program by itself; the last line of its complaint, empty if it worked."""
+    """Run a rendering program by itself; the line that names the error, empty if it worked."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", program],

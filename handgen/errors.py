@@ -25,6 +25,24 @@ def check_choices(**settings: tuple[object, object]) -> None:
             raise UserError(f"{name} must be one of {', '.join(map(str, get_args(literal)))}, got {value!r}")
 
 
+def check_at_least(least: float, **settings: float | None) -> None:
+    """Refuse numbers below a bound, by name; None is no number.
+
+    Raises:
+        UserError: naming the first that is not right.
+    """
+    check_ranges(**{n: (v, v is None or v >= least, f"be at least {least}") for n, v in settings.items()})
+
+
+def check_positive(**settings: float | None) -> None:
+    """Refuse what must be above 0 and finite, such as learning rates, by name; None is no number.
+
+    Raises:
+        UserError: naming the first that is not right.
+    """
+    check_ranges(**{n: (v, v is None or 0.0 < v < float("inf"), "be positive") for n, v in settings.items()})
+
+
 def check_ranges(**settings: tuple[object, bool, str]) -> None:
     """Refuse settings out of range, by name.
 

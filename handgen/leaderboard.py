@@ -20,7 +20,7 @@ from torch import Tensor
 
 from handgen.anatomy.evaluation import HELD_OUT, Cost, evaluate_variant, judge_images, prepare_reference, shuffled
 from handgen.anatomy.sheets import methods_sheet
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least
 from handgen.experiment import experiment_name, find_config
 from handgen.images import read_picture
 from handgen.programs import HANDGEN, run_program
@@ -71,6 +71,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the runs, and of the samples")
     parser.add_argument("--count", type=int, default=1000, help="samples of each method")
     options = parser.parse_args(list(words))
+    check_at_least(SHOWN, count=options.count)
     folder = options.runs / "leaderboard" / f"{run_date()}-seed{options.seed}"
     trained = [entry for entry in ENTRIES if has_run(entry, options.runs, options.seed)]
     for entry in (entry for entry in ENTRIES if entry not in trained):

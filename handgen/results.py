@@ -149,7 +149,7 @@ def read_records(path: Path) -> list[Record]:
         return []
     try:
         return [_record(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (json.JSONDecodeError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:  # no text, no JSON, no list of objects
         raise UserError(f"{path} is no list of result records: {error}") from error
 
 

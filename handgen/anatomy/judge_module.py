@@ -11,7 +11,7 @@ randomisation from Tobin et al. 2017 (arXiv 1703.06907).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
@@ -24,6 +24,7 @@ from handgen.anatomy.judge_networks import JudgeNetwork
 from handgen.anatomy.judge_reliability import BLURS, acceptance_threshold, reliability
 from handgen.anatomy.judges import WEIGHTS, LearnedJudge, save_judge
 from handgen.anatomy.malformations import VALID
+from handgen.errors import check_at_least, check_positive
 from handgen.precision import autocast
 from handgen.results import Measurement
 
@@ -41,6 +42,8 @@ class JudgeTraining(LightningModule):
 
     def __init__(self, lr: float, weight_decay: float, install: bool) -> None:
         super().__init__()
+        check_positive(lr=lr)
+        check_at_least(0, weight_decay=weight_decay)
         self.lr = lr
         self.weight_decay = weight_decay
         self.install = install
@@ -138,8 +141,8 @@ class JudgeClassifier(JudgeTraining):
 
     def __init__(
         self,
-        name: str = "judge_a",
-        trunk: str = "plain",
+        name: Literal["judge_a", "judge_b"] = "judge_a",
+        trunk: Literal["plain", "residual"] = "plain",
         lr: float = 2e-3,
         weight_decay: float = 0.02,
         ghost_share: float = 0.06,

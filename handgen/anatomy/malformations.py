@@ -166,7 +166,7 @@ def _misplaced(s: Skeleton, draws: Draws) -> None:
 
 
 def _forked(s: Skeleton, draws: Draws) -> None:
-    """A finger that splits in two at its middle or at its root joint."""
+    """A finger that splits in two at its middle joint."""
     rows, digit, at = _rows(s), draws.integer(1, 4), draws.integer(1, 1)
     joints, radii = s.joints[rows, digit], s.radii[rows, digit]
     pivot, spread = joints[rows, at], draws.uniform(0.36, 0.52)

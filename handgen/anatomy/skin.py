@@ -22,7 +22,7 @@ TABLE_MM = -9.0
 
 
 def blur(image: Tensor, radius: int) -> Tensor:
-    """Three box filters, close to a Gaussian; (B, R, R). Sums in a fixed order, so batch size changes nothing."""
+    """Two box filters, close to a Gaussian; (B, R, R). Sums in a fixed order, so batch size changes nothing."""
     for _ in range(2):
         image = F.avg_pool2d(F.pad(image[:, None], (radius,) * 4, mode="replicate"), 2 * radius + 1, stride=1)[:, 0]
     return image

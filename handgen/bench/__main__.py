@@ -33,7 +33,7 @@ def run(what: Sequence[str], into: Path) -> list[Record]:
         The new records.
 
     Raises:
-        UserError: If a name is unknown.
+        UserError: If a name is unknown, or needs a library that is absent.
     """
     unknown = sorted(set(what) - set(known()))
     if unknown:
@@ -42,7 +42,10 @@ def run(what: Sequence[str], into: Path) -> list[Record]:
     records: list[Record] = []
     keep_freed_memory()  # as training does
     for name in what or known():
-        module = importlib.import_module(f"handgen.bench.{name}")
+        try:
+            module = importlib.import_module(f"handgen.bench.{name}")
+        except ModuleNotFoundError as error:
+            raise UserError(f"bench {name} needs {error.name}: pip install -c constraints.txt -e '.[dev]'") from error
         new = [replace(record, command=command) for record in module.measure()]
         for record in new:
             print(f"{record.metric:<28} {record.value:10.3f}  {record.variant}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from handgen.errors import UserError, check_ranges
+from handgen.errors import UserError, check_at_least, check_positive, check_ranges
 from handgen.painter.actions import action_table
 from handgen.painter.scenes import MOST_OBJECTS
 from handgen.painter.world import CHANNELS
@@ -19,18 +19,13 @@ def check_painter(h: Settings) -> None:
     Raises:
         UserError: naming the first that is not right.
     """
+    counts = ("length", "strokes", "policy_epochs", "minibatches", "discriminator_updates", "most_strokes")
+    check_at_least(1, **{name: h[name] for name in (*counts, "paintings_of_a_target")})
+    check_at_least(0, fit_steps=h["fit_steps"])
+    check_positive(**{name: h[name] for name in ("temperature", "fit_lr", "distill_lr", "rl_lr", "discriminator_lr")})
     check_ranges(
-        length=(h["length"], h["length"] >= 1, "be at least 1"),
-        strokes=(h["strokes"], h["strokes"] >= 1, "be at least 1"),
         channels=(h["channels"], h["channels"] in CHANNELS, "be 1 or 3"),
-        policy_epochs=(h["policy_epochs"], h["policy_epochs"] >= 1, "be at least 1"),
-        minibatches=(h["minibatches"], h["minibatches"] >= 1, "be at least 1"),
-        discriminator_updates=(h["discriminator_updates"], h["discriminator_updates"] >= 1, "be at least 1"),
         gamma=(h["gamma"], 0 <= h["gamma"] <= 1, "lie in [0, 1]"),
-        most_strokes=(h["most_strokes"], h["most_strokes"] is None or h["most_strokes"] >= 1, "be at least 1, or null"),
-        temperature=(h["temperature"], h["temperature"] > 0, "be above 0"),
-        fit_steps=(h["fit_steps"], h["fit_steps"] >= 0, "not be negative"),
-        paintings_of_a_target=(h["paintings_of_a_target"], h["paintings_of_a_target"] >= 1, "be at least 1"),
     )
     if (h["reward"] == "l2" or h["complement"] or h["paintings_of_a_target"] > 1) and not h["conditional"]:
         raise UserError(

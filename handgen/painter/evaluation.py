@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from handgen import paths
-from handgen.anatomy.metrics.rates import normal_quantile
+from handgen.episodes import mean_measurement
 from handgen.painter.fit import paint_strokes, to_actions
 from handgen.painter.judge import Classifier, grade, train_classifier
 from handgen.painter.policy import NOISE, Policy
@@ -124,7 +124,7 @@ def measure_samples(painted: Painted, classifier: Classifier | None, real: Tenso
     """Paintings of nothing in particular: graded where there is a classifier of real pictures, strokes counted."""
     drawn = strokes_drawn(painted.actions).float()
     graded = [] if classifier is None else grade_pictures(painted.finished.cpu(), classifier, real, variant)
-    return [*graded, _mean("samples/strokes", drawn, variant)]
+    return [*graded, mean_measurement("samples/strokes", drawn, variant)]
 
 
 def measure_copies(
@@ -141,14 +141,10 @@ def measure_copies(
     """
     error_of_blank = ((1.0 if blank is None else blank) - image).square().mean()
     share = (painted - image).square().flatten(1).mean(1) / error_of_blank
-    return [_mean("recon/mse_of_blank", share, variant), _mean("recon/strokes", strokes.float(), variant)]
-
-
-def _mean(metric: str, values: Tensor, variant: str) -> Measurement:
-    """A mean with its 95% interval."""
-    mean = float(values.mean())
-    half = normal_quantile() * float(values.std()) / len(values) ** 0.5
-    return Measurement(metric, mean, mean - half, mean + half, len(values), variant)
+    return [
+        mean_measurement("recon/mse_of_blank", share, variant),
+        mean_measurement("recon/strokes", strokes.float(), variant),
+    ]
 
 
 @torch.no_grad()
@@ -234,4 +230,4 @@ def measure_programs(painter: Painter, image: Tensor, programs: Tensor, policy: 
     for part, written in zip(image.split(few), programs.split(few), strict=True):
         rollout = paint_program(painter.world(), written, target=part if painter.hparams["conditional"] else None)
         unlikely.append(painter.program_nll(rollout, policy))
-    return _mean("programs/nll", torch.cat(unlikely), variant)
+    return mean_measurement("programs/nll", torch.cat(unlikely), variant)

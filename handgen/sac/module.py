@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from handgen.episodes import return_measurement
-from handgen.errors import check_ranges
+from handgen.errors import check_at_least, check_positive, check_ranges
 from handgen.results import Measurement
 from handgen.sac import losses
 from handgen.sac.equations import (
@@ -136,20 +135,19 @@ class SAC(FreshStarts):
         super().__init__()
         check_ranges(
             gamma=(gamma, 0.0 <= gamma <= 1.0, "lie in [0, 1]"),
-            lr=(lr, 0.0 < lr < math.inf, "be positive"),
             tau=(tau, 0.0 < tau <= 1.0, "lie in (0, 1]"),
             encoder_tau=(encoder_tau, encoder_tau is None or 0.0 < encoder_tau <= 1.0, "lie in (0, 1]"),
             log_std_bounds=(log_std_bounds, log_std_bounds[0] < log_std_bounds[1], "rise"),
             mean_actor_tau=(mean_actor_tau, mean_actor_tau is None or 0.0 < mean_actor_tau <= 1.0, "lie in (0, 1]"),
-            initial_temperature=(initial_temperature, 0.0 < initial_temperature < math.inf, "be positive"),
             resets_env_steps=(
                 list(resets_env_steps),
                 sorted(resets_env_steps) == list(resets_env_steps) and all(steps > 0 for steps in resets_env_steps),
                 "be positive and in order",
             ),
-            actor_every_updates=(actor_every_updates, actor_every_updates >= 1, "be at least 1"),
-            target_every_updates=(target_every_updates, target_every_updates >= 1, "be at least 1"),
         )
+        check_positive(lr=lr, actor_lr=actor_lr, critic_lr=critic_lr, temperature_lr=temperature_lr)
+        check_positive(initial_temperature=initial_temperature)
+        check_at_least(1, actor_every_updates=actor_every_updates, target_every_updates=target_every_updates)
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.seed = torch.initial_seed()  # the run's, the same in all processes
         self.equations = choose_equations(

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least, check_positive, check_ranges
 from handgen.precision import Compute, autocast
 from handgen.vae import losses
 from handgen.vae.fitted import FittedSamplers
@@ -108,8 +108,10 @@ class VAE(LightningModule):
         super().__init__()
         if sampler not in SAMPLERS:
             raise UserError(f"unknown sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}")
-        if not 0.0 <= ema_decay < 1.0:
-            raise UserError(f"ema_decay must lie in [0, 1), got {ema_decay}")
+        check_ranges(ema_decay=(ema_decay, 0.0 <= ema_decay < 1.0, "lie in [0, 1)"))
+        check_positive(lr=lr)
+        check_at_least(0, weight_decay=weight_decay, lr_warmup_steps=lr_warmup_steps)
+        check_at_least(1, gmm_components=gmm_components, second_stage_steps=second_stage_steps)
         self.save_hyperparameters()
         self.networks = Autoencoder(image_size, latent_dim, width, max_width, norm, blocks)
         if channels_last:

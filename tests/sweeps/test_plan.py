@@ -103,3 +103,15 @@ def test_shipped_sweeps_fit_wandbs_own_schema() -> None:
         content = yaml.safe_load(path.read_text())
         assert check.is_valid(content), path.name
         assert not check.is_valid({**content, "method": "magic"})
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_sweep_contains_what_its_experiment_has(path: Path) -> None:
+    said = yaml.safe_load((experiments_root() / path.name).read_text())
+    for name, parameter in read_plan(path).parameters.items():
+        own = said
+        for part in name.split("."):
+            own = own.get("init_args", own).get(part) if isinstance(own, dict) else None
+        if own is not None:
+            within = own in parameter.values if parameter.values else parameter.low <= own <= parameter.high
+            assert within, f"{name}: {own} is none of {parameter}"
