@@ -64,7 +64,7 @@ frames: setup  ## render EXP's images ahead, once (training does it too if need 
 	@$(RUN) frames $(OPTIONS)
 
 .PHONY: sample
-sample: setup  ## draw unselected samples from EXP's newest run, or CKPT=file (INPUT=image.png: repair that, vae_sac)
+sample: setup  ## draw unselected samples from EXP's newest run, or CKPT=file (INPUT=image.png: repair that, vae_sac; =painting-000.json: paint that again)
 	@$(RUN) sample $(OPTIONS) $(if $(INPUT),--input=$(INPUT))
 
 .PHONY: video

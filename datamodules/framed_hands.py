@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from handgen.arm.feeds import Feed, Photographs
 from handgen.arm.target import Target
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.errors import UserError
+from handgen.processes import usable_cores
 
 FRAMING_VERSION = 3
 """Raise it when segmenting or framing changes a pixel: it is part of the memory map's name."""
@@ -48,7 +48,7 @@ def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: s
         chunks = chunks_of(len(feed), CHUNK)
 
         def produce(missing: list[range]) -> Iterator[Chunk]:
-            workers = os.cpu_count() if isinstance(feed, Photographs) else 1  # the renderer has threads of its own
+            workers = usable_cores() if isinstance(feed, Photographs) else 1  # the renderer has threads of its own
             with ThreadPoolExecutor(workers) as pool:
                 for chunk in missing:
                     yield _chunk(list(pool.map(lambda row: _attempt(feed, row, size), chunk)), chunk, size)

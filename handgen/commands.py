@@ -27,7 +27,7 @@ from handgen.memory import keep_freed_memory
 from handgen.paths import experiments_root
 from handgen.prerequisites import trained_run
 from handgen.processes import process_rank, usable_cores
-from handgen.sampling import draw_samples, repair_picture, write_samples
+from handgen.sampling import draw_samples, paint_again, repair_picture, write_samples
 
 WIDEST_GIF = 480  # pixels: three pictures side by side
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -57,11 +57,15 @@ class HandgenTrainer(Trainer):
             sampler: Name of one of the module's samplers; null takes its default.
             sample_seed: Seed of the drawing.
             out: Folder for the files; null takes ``samples/`` in the run folder.
-            input: Picture to repair instead, for modules with ``repair(image)``: before and after in one file.
+            input: Picture to repair instead, for modules with ``repair(image)``: before and after in one file; or
+                program of a painting (``painting-000.json``) to paint again, larger, stroke by stroke.
         """
         model.to(self.strategy.root_device)
         check_at_least(1, count=count)
         folder = Path(out) if out else runs.run_folder(self) / "samples"
+        if input is not None and Path(input).suffix == ".json":
+            print(f"painted again: {paint_again(Path(input), folder)}")
+            return
         if input is not None:
             print(f"picture, reconstruction, repaired: {repair_picture(model, datamodule, input, folder)}")
             return

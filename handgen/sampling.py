@@ -75,6 +75,21 @@ def repair_picture(module: Any, datamodule: Any, picture: str | Path, folder: Pa
     return write_png(folder / "before_after.png", make_grid(shown, columns=3))
 
 
+def paint_again(path: Path, folder: Path) -> Path:
+    """Paint a program that has been saved, with what it was painted with; returns the film of it.
+
+    Raises:
+        UserError: The file is no program, or its engine is not installed.
+    """
+    from handgen.painter.actions import action_table
+    from handgen.painter.gallery import write_paintings
+    from handgen.painter.programs import load_program
+
+    program = load_program(path)
+    table = action_table(program.table)
+    return write_paintings(program.actions[None], table, program.channels, folder, program.engine, program.brush)
+
+
 def read_square(path: Path, size: int) -> Tensor:
     """The middle square of an image file, (1, 3, size, size) in [0, 1].
 

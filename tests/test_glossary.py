@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from evaluated import evaluate_images
 from torch import Tensor
 
-from handgen.anatomy.evaluation import Cost, evaluate_images
+from handgen.anatomy.evaluation import Cost
 
 ROOT = Path(__file__).parents[1]
 KEY = re.compile(r"(train|eval|loss|env|time)/[\w*./@-]+")

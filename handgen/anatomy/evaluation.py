@@ -225,39 +225,6 @@ def evaluate_variant(
     ]
 
 
-def evaluate_images(
-    images_by_variant: Mapping[str, Tensor],
-    train: Tensor,
-    test: Tensor,
-    judges: Mapping[str, Judge],
-    rewarded: Collection[str] = (),
-    costs: Mapping[str, Cost] | None = None,
-) -> list[Measurement]:
-    """All figures of several sets of images; the real images are measured once.
-
-    Args:
-        images_by_variant: Uint8 (N, 3, H, W) by name of the variant; N >= 1000 for figures worth quoting.
-        train: Uint8 training images (N, 3, H, W).
-        test: Uint8 held-out images (M, 3, H, W).
-        judges: Judges by name, with "judge_b" among them.
-        rewarded: Judges that an agent was rewarded by: left out of the headline rate.
-        costs: What a variant's images cost to draw, by variant.
-
-    Returns:
-        One measurement per variant and metric.
-
-    Raises:
-        UserError: If there are too few images, or every judge gave reward.
-    """
-    largest = max((len(images) for images in images_by_variant.values()), default=1000)
-    reference = prepare_reference(train, test, judges, largest)
-    measurements: list[Measurement] = []
-    for variant, images in images_by_variant.items():
-        cost = (costs or {}).get(variant)
-        measurements += evaluate_variant(variant, images, reference, judges, rewarded, cost)
-    return measurements
-
-
 def _finite(bound: float) -> float | None:
     """An end of an interval, None if it is open: JSON knows no infinity."""
     return bound if math.isfinite(bound) else None

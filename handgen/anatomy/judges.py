@@ -23,7 +23,6 @@ from handgen.whole_files import whole_file
 WEIGHTS = Path(__file__).parent / "weights"
 LEARNED = {"judge_a": "plain", "judge_b": "residual"}
 """Names of the learned judges and their trunks."""
-JUDGES = (*LEARNED, "geometric")
 SMALLEST_DEVIATION = 0.1
 """Smallest SD by which a feature is divided, as a share of the median SD: a silent unit must not outweigh others."""
 

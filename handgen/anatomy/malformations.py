@@ -13,8 +13,8 @@ from torch import Tensor
 from handgen.anatomy.draws import Draws
 from handgen.anatomy.kinematics import Skeleton, pad_joints
 
-EXTRA, SECOND_EXTRA = 5, 6
-"""The two digit slots that correct hands leave empty."""
+EXTRA = 5
+"""The first of two digit slots that correct hands leave empty."""
 
 
 def _rows(skeleton: Skeleton) -> Tensor:

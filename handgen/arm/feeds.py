@@ -274,10 +274,10 @@ def open_feed(
     """
     if segmenter not in SEGMENTERS:
         raise UserError(f"unknown segmenter {segmenter!r}: choose from {', '.join(SEGMENTERS)}")
-    endless = feed in ("rendered", "synthetic")
-    if split not in SPLITS and (endless or split != "all"):
+    built_in = feed in ("rendered", "synthetic")
+    if split not in SPLITS and (built_in or split != "all"):
         raise UserError(
-            f"{feed} has no split {split!r}: choose from {', '.join((*SPLITS, *(() if endless else ('all',))))}"
+            f"{feed} has no split {split!r}: choose from {', '.join((*SPLITS, *(() if built_in else ('all',))))}"
         )
     if feed == "rendered":
         return RenderedPoses(simulator, split, **({"count": count} if count else {}))

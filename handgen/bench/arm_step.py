@@ -12,7 +12,6 @@ meshes, which have far more triangles. Ours simulates twice as long in four step
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from statistics import median
@@ -26,6 +25,7 @@ from handgen.arm.env import ArmImitation
 from handgen.arm.segmentation import robot_mask_by_grey
 from handgen.arm.simulator import ArmSimulator
 from handgen.datamodules.env_processes import EnvProcesses
+from handgen.processes import usable_cores
 from handgen.results import Record
 
 SIZE = 56
@@ -102,7 +102,7 @@ def measure(runs: int = 7, steps: int = 300, processes: int | None = None) -> li
         and the same of ``arm_step_processes`` and ``arm_step_masks``, with the extremes of the runs as ``low`` and
         ``high``.
     """
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or usable_cores()
     settings: dict[str, Any] = {"size": SIZE, "substeps": SUBSTEPS, "episode_decisions": runs * steps + 1, "epsilon": 0}
     pictures, masks = ArmImitation(**settings), ArmImitation(observe="masks", renderer="drawn", **settings)
     for env in (pictures, masks):

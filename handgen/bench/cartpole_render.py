@@ -9,7 +9,6 @@ slows both.
 
 from __future__ import annotations
 
-import os
 import time
 from statistics import median
 
@@ -19,6 +18,7 @@ import torch
 from handgen.datamodules.env_processes import EnvProcesses
 from handgen.opengl import choose_backend
 from handgen.pixels.suite_env import load_task
+from handgen.processes import usable_cores
 from handgen.results import Record
 
 ENV_ID = "handgen/CartpolePixels-v0"
@@ -76,7 +76,7 @@ def measure(runs: int = 7, frames: int = 120, size: int = 84, num_processes: int
         ``cartpole_render/ours`` and ``cartpole_render/reference`` (frames/s, medians), ``cartpole_render/ratio`` (the
         median of the ratios of neighbouring runs), with the extremes of the runs as ``low`` and ``high``.
     """
-    processes = num_processes or os.cpu_count() or 1
+    processes = num_processes or usable_cores() or 1
     settings = {"size": size, "action_repeat": ACTION_REPEAT, "supersampling": SUPERSAMPLING}
     envs = EnvProcesses(ENV_ID, 2 * processes, processes, env_kwargs=settings)
     reference = Reference(size)

@@ -42,7 +42,6 @@ SHAPES: tuple[tuple[tuple[tuple[float, float], ...], ...], ...] = (
         ((0.78, 0.25), (0.76, 0.6), (0.6, 0.93)),
     ),
 )
-MOST_CURVES = max(sum(len(points) - 2 for points in shape) for shape in SHAPES)
 
 
 def smooth_curves(points: Tensor) -> Tensor:

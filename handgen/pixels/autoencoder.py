@@ -18,9 +18,8 @@ from handgen.sac.networks import EnsembleLinear
 
 KERNEL = 3
 PUBLISHED_STRIDES = (2, 1, 1, 1)
-"""Strides of SAC+AE: 84 pixels become 35 x 35."""
-SMALL_STRIDES = (2, 2, 2, 1)
-"""Strides of Stooke et al. 2021 (arXiv:2009.08319): 84 pixels become 7 x 7, with a fifth of the work."""
+"""Strides of SAC+AE: 84 pixels become 35 x 35. Those of Stooke et al. 2021 (arXiv:2009.08319), 2, 2, 2, 1, make 7 x 7
+of them, with a fifth of the work."""
 
 
 class ConvEncoder(nn.Module):

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from evaluated import evaluate_images
 from torch import Tensor
 
 from handgen.anatomy.evaluation import (
     HELD_OUT,
     Cost,
-    evaluate_images,
     evaluate_variant,
     features,
     judge_images,

@@ -305,6 +305,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings: dict[str, Any], tmp
 
 def test_samples_are_a_function_of_their_seed_and_programs_paint_them_again(tmp_path: Path) -> None:
     from handgen.painter.programs import load_program, replay
+    from handgen.sampling import paint_again
 
     module = painter()
     images = module.sample(3, seed=5)
@@ -316,6 +317,13 @@ def test_samples_are_a_function_of_their_seed_and_programs_paint_them_again(tmp_
         again = replay(load_program(tmp_path / f"painting-{number:03d}.json"), 16)[-1]
         assert torch.equal(again.expand(3, -1, -1), images[number])
         assert (tmp_path / f"painting-{number:03d}.svg").read_text().startswith("<svg")
+    for name in ("png", "svg", "json"):  # as `make sample INPUT=painting-002.json` does
+        paint_again(tmp_path / "painting-002.json", tmp_path / "again")
+        once, twice = (
+            folder / f"painting-{number}.{name}"
+            for folder, number in zip((tmp_path, tmp_path / "again"), ("002", "000"), strict=True)
+        )
+        assert once.read_bytes() == twice.read_bytes()
 
 
 def test_a_painter_that_copies_samples_copies_of_held_out_pictures() -> None:
