@@ -183,6 +183,8 @@ class HandgenCLI(LightningCLI):
         )
         starts_from = "experiment whose newest run model.vae names, unless it is given; it is trained first if need be"
         parser.add_argument("--starts_from", type=str | None, help=starts_from)
+        laid_over = "experiment that the file states the differences from; the file alone can say so"
+        parser.add_argument("--laid_over", type=str | None, help=laid_over)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the given words only (Lightning's own would remark that ``sys.argv`` holds others)."""

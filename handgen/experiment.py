@@ -1,12 +1,14 @@
 """Finding experiments: which YAML files there are, what each is, and what a name means."""
 
 import difflib
+import re
 from pathlib import Path
 
 from handgen.errors import UserError
 from handgen.paths import experiments_root
 
 NOT_EXPERIMENTS = ("defaults.yaml", "sweeps", "populations", "results")
+LAID_OVER = re.compile(r"^laid_over: *(\S+)", re.MULTILINE)
 RUN_CONFIG = "config.yaml"  # the resolved configuration that every run folder holds
 
 
@@ -64,16 +66,22 @@ def find_config(text: str) -> Path:
 def layers(path: Path) -> list[Path]:
     """The files that make up an experiment, lowest first.
 
-    A file in a subfolder (``paper/vae.yaml``) is laid over the experiment of the same name (``vae.yaml``), so
-    that it states only what differs.
+    A file that says ``laid_over: NAME`` is laid over that experiment, and one in a subfolder (``paper/vae.yaml``) over
+    the one of the same name (``vae.yaml``), so that each states only what differs. What a run folder holds is whole.
+
+    Raises:
+        UserError: There is no such experiment.
     """
+    if path.name == RUN_CONFIG:
+        return [path]
+    said = LAID_OVER.search(path.read_text(encoding="utf-8"))
+    if said is not None:
+        return [*layers(find_config(said[1])), path]
     root = experiments_root().resolve()
     resolved = path.resolve()
-    if resolved.is_relative_to(root) and resolved.parent != root:
-        base = root / resolved.name
-        if base.is_file():
-            return [base, path]
-    return [path]
+    base = root / resolved.name
+    in_subfolder = resolved.is_relative_to(root) and resolved.parent != root
+    return [*layers(base), path] if in_subfolder and base.is_file() else [path]
 
 
 def experiment_name(path: Path) -> str:

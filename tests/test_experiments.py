@@ -1,12 +1,14 @@
 """Every experiment there is: its settings are accepted, and its header says what it is and what it takes."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 import yaml
 
 from handgen import cli
-from handgen.experiment import known_experiments, summary
+from handgen.errors import UserError
+from handgen.experiment import known_experiments, layers, summary
 
 EXPERIMENTS = known_experiments()
 
@@ -22,3 +24,16 @@ def test_its_settings_are_accepted_and_explained(name: str, capsys: pytest.Captu
     assert summary(EXPERIMENTS[name])
     for told in ("Wall time", "Final metric", f"python -m handgen fit --config experiments/{name}.yaml"):
         assert told in head, f"{name}: its header does not say {told}"
+
+
+def test_an_experiment_states_the_differences_from_another(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("laid_over: arm_sac_photographs\n")
+    assert [path.stem for path in layers(mine)] == ["arm_sac", "arm_sac_photographs", "mine"]
+    assert [path.stem for path in layers(EXPERIMENTS["paper/sac_ae"])] == ["sac_ae", "sac_ae"]
+    saved = tmp_path / "config.yaml"  # that of a run folder is whole
+    saved.write_text("laid_over: arm_sac\n")
+    assert layers(saved) == [saved]
+    mine.write_text("laid_over: arm_sock\n")
+    with pytest.raises(UserError, match="did you mean 'arm_sac'"):
+        layers(mine)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from handgen.errors import UserError
-from handgen.experiment import known_experiments
+from handgen.experiment import known_experiments, layers
 from handgen.paths import experiments_root
 from handgen.sweeps.command import check_settings, settled
 from handgen.sweeps.plan import Parameter, find_plan, parse_plan, read_plan
@@ -107,11 +107,14 @@ def test_shipped_sweeps_fit_wandbs_own_schema() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_sweep_contains_what_its_experiment_has(path: Path) -> None:
-    said = yaml.safe_load((experiments_root() / path.name).read_text())
+    said = [yaml.safe_load(layer.read_text()) for layer in layers(experiments_root() / path.name)]
     for name, parameter in read_plan(path).parameters.items():
-        own = said
-        for part in name.split("."):
-            own = own.get("init_args", own).get(part) if isinstance(own, dict) else None
+        own = None
+        for layer in said:
+            found = layer
+            for part in name.split("."):
+                found = found.get("init_args", found).get(part) if isinstance(found, dict) else None
+            own = found if found is not None else own
         if own is not None:
             within = own in parameter.values if parameter.values else parameter.low <= own <= parameter.high
             assert within, f"{name}: {own} is none of {parameter}"
