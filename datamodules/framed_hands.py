@@ -19,7 +19,7 @@ from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_ca
 from handgen.errors import UserError
 from handgen.processes import usable_cores
 
-FRAMING_VERSION = 3
+FRAMING_VERSION = 4
 """Raise it when segmenting or framing changes a pixel: it is part of the memory map's name."""
 CHUNK = 64
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from handgen.results import Measurement
 
+
 def steps_name(env_steps: int) -> str:
     """Environment steps as metric names write them: ``500``, ``25k``, ``1M``."""
     if env_steps and env_steps % 1_000_000 == 0:

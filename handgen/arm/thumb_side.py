@@ -3,41 +3,63 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from handgen.arm.body import FITTED
-from handgen.arm.drawing import draw_masks
-from handgen.arm.geometry import as_tensors, random_joints
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 Mask = NDArray[np.bool_]
 
-POSES, NEAREST = 4096, 128
-"""Drawn poses that a hand of unknown side is compared with, and how many of the most alike decide: the single best one
-is often a chance likeness (docs/arm.md has the figures)."""
-THUMB_SHARE = 0.25
-"""Their thumbs are bent by that share of what they could be: a thumb across the palm comes out on the other side."""
+WEIGHTS = Path(__file__).parent / "weights" / "thumb_side.pt"
+"""Learnt by ``python -m handgen.arm.fit_thumb_side``."""
+SIDE = 28
+"""Pixels that a silhouette is shrunk to."""
+
+
+class ThumbSide(nn.Module):
+    """Log-odds that a hand whose fingers point up has its thumb on the left: ``g(mask) - g(its mirror image)``.
+
+    So a mirror image has minus the log-odds, whatever was learnt. Small, as a few thousand silhouettes of a few hundred
+    persons are all that it learns from.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Conv2d(1, 8, 5, 2, 2),
+            nn.SiLU(),
+            nn.Conv2d(8, 16, 5, 2, 2),
+            nn.SiLU(),
+            nn.Conv2d(16, 16, 3, 2, 1),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(16 * 4 * 4, 1),
+        )
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """Framed silhouettes (B, H, W) in [0, 1] to (B,)."""
+        small = F.adaptive_avg_pool2d(mask[:, None], SIDE) * 2.0 - 1.0
+        left, right = self.network(torch.cat([small, small.flip(-1)])).view(2, -1)
+        return left - right
 
 
 @lru_cache(maxsize=1)
-def _known_poses() -> NDArray[np.float32]:
-    """Masks (P, 784) of random poses, -1 outside and 1 inside."""
-    joints = random_joints(POSES, torch.Generator().manual_seed(0))
-    joints[:, :2] *= THUMB_SHARE
-    masks = draw_masks(as_tensors(FITTED), joints, 28)
-    return masks.view(POSES, -1).numpy().astype(np.float32) / 127.5 - 1.0
+def _learnt() -> ThumbSide:
+    """The network as it was learnt."""
+    network = ThumbSide().eval()
+    network.load_state_dict(torch.load(WEIGHTS, map_location="cpu", weights_only=True))
+    return network
 
 
 def looks_left(mask: Mask) -> bool:
-    """Whether a framed silhouette is more like poses of the arm, with its thumb on the left, than its mirror image is.
+    """Whether a framed silhouette looks like a hand with its thumb on the left.
 
     Args:
         mask: bool (H, W).
     """
-    small = cv2.resize(mask.astype(np.float32), (28, 28), interpolation=cv2.INTER_AREA) * 2.0 - 1.0
-    both = np.stack([small.ravel(), small[:, ::-1].ravel()])
-    likeness = np.partition(both @ _known_poses().T, -NEAREST, axis=1)[:, -NEAREST:].mean(1)
-    return bool(likeness[0] >= likeness[1])
+    with torch.no_grad():
+        return bool(_learnt()(torch.from_numpy(mask.astype(np.float32))[None]) >= 0.0)

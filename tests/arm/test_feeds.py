@@ -12,10 +12,11 @@ from handgen.arm import segmentation
 from handgen.arm.body import FITTED
 from handgen.arm.drawing import draw_masks
 from handgen.arm.feeds import DrawnHands, Film, Photographs, RenderedPoses, open_feed, usable_target
+from handgen.arm.fit_thumb_side import fit
 from handgen.arm.framing import frame, palm_circle
 from handgen.arm.geometry import as_tensors
 from handgen.arm.segmentation import segment
-from handgen.arm.thumb_side import looks_left
+from handgen.arm.thumb_side import ThumbSide, looks_left
 from handgen.errors import UserError
 from handgen.paths import data_root
 
@@ -93,13 +94,14 @@ def test_drawn_hands_have_the_thumb_on_the_left() -> None:
 
 
 @pytest.mark.slow
-def test_the_side_of_photographed_hands_is_told_by_their_silhouettes() -> None:
-    if not (data_root() / "hands11k" / "HandInfo.csv").is_file():
-        pytest.skip("set HANDGEN_DATA to a folder that holds hands11k/")
-    feed = open_feed("hands11k", "test")
+@pytest.mark.parametrize("name", ["hands11k", "sign_digits"])
+def test_the_side_of_photographed_hands_is_told_by_their_silhouettes(name: str) -> None:
+    if not (data_root() / name).is_dir():
+        pytest.skip(f"set HANDGEN_DATA to a folder that holds {name}/")
+    feed = open_feed(name, "test")
     assert isinstance(feed, Photographs)
     masks = [feed.target(index, 56).mask for index in range(0, len(feed), 3)]  # thumbs on the left, by the list
-    assert np.mean([looks_left(mask) for mask in masks]) > 0.9  # the single nearest pose is right for three quarters
+    assert np.mean([looks_left(mask) for mask in masks]) > 0.9
 
 
 def test_a_folder_of_pictures(tmp_path: Path) -> None:
@@ -222,3 +224,18 @@ def test_of_other_pictures_no_digit_is_known(tmp_path: Path) -> None:
     write_hands(tmp_path / "mine" / "7", 1)
     feed = open_feed(str(tmp_path / "mine"), "all")
     assert isinstance(feed, Photographs) and feed.thumbs_left == [None] and np.isnan(feed.digits(0)).all()
+
+
+def test_a_mirror_image_has_its_thumb_on_the_other_side() -> None:
+    masks = torch.rand(5, 56, 56, generator=torch.Generator().manual_seed(0))
+    network = ThumbSide().eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network(masks.flip(-1)), -network(masks))
+
+
+def test_the_side_of_the_thumb_is_learnt_from_a_few_hands(tmp_path: Path) -> None:
+    feed = DrawnHands("train", 24)
+    masks = torch.stack([torch.from_numpy(feed.target(row, 56).mask) for row in range(24)]).to(torch.uint8) * 255
+    network = fit([masks], 60, seed=0)
+    with torch.no_grad():
+        assert float((network(masks.float() / 255) > 0).float().mean()) > 0.9

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from handgen.arm import sway
 from handgen.arm.body import DRAWN, FITTED
 from handgen.arm.drawing import draw_masks
 from handgen.arm.env import ArmImitation
@@ -253,15 +254,15 @@ def test_silhouettes_are_framed_anew_when_anything_they_depend_on_changes(monkey
 def test_swayed_hands_are_as_if_the_arm_leant_and_stood_nearer_or_farther(monkeypatch: pytest.MonkeyPatch) -> None:
     upright, leaning = draw_masks(as_tensors(FITTED), torch.stack([torch.zeros(12), torch.eye(12)[11] * 0.1]), 56)
     generator = torch.Generator().manual_seed(0)
-    many = arm_rollouts.swayed(upright.expand(200, -1, -1), generator)
+    many = sway.swayed(upright.expand(200, -1, -1), generator)
     assert set(many.unique().tolist()) == {0, 255} and many.dtype == torch.uint8
     apart = (many != leaning).float().mean((1, 2))
     assert apart.min() < 0.02 < (upright != leaning).float().mean() / 5  # one of them leans as much, and is as large
     ink = (many > 0).float().mean((1, 2)) / (upright > 0).float().mean()
     assert 0.88 < ink.min() < 0.94 and 1.06 < ink.max() < 1.12
-    monkeypatch.setattr(arm_rollouts, "SWAY_RAD", 0.0)
-    monkeypatch.setattr(arm_rollouts, "SWAY_SIZE", 0.0)
-    assert torch.equal(arm_rollouts.swayed(upright[None], generator)[0], upright)
+    monkeypatch.setattr(sway, "SWAY_RAD", 0.0)
+    monkeypatch.setattr(sway, "SWAY_SIZE", 0.0)
+    assert torch.equal(sway.swayed(upright[None], generator)[0], upright)
 
 
 @pytest.mark.parametrize("wrong", [{"drawn_hands": 0}, {"known_poses": -1}])
