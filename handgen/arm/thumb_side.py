@@ -43,8 +43,8 @@ class ThumbSide(nn.Module):
     def forward(self, mask: Tensor) -> Tensor:
         """Framed silhouettes (B, H, W) in [0, 1] to (B,)."""
         small = F.adaptive_avg_pool2d(mask[:, None], SIDE) * 2.0 - 1.0
-        left, right = self.network(torch.cat([small, small.flip(-1)])).view(2, -1)
-        return left - right
+        both: Tensor = self.network(torch.cat([small, small.flip(-1)])).view(2, -1)
+        return both[0] - both[1]
 
 
 @lru_cache(maxsize=1)

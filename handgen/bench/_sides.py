@@ -6,9 +6,13 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from handgen.results import Record
 
 
 class StepClock(Callback):
@@ -53,6 +57,26 @@ def seconds_of_training(module: LightningModule, data: Any, skip: int = 0) -> fl
     )
     trainer.fit(module, data)
     return clock.last - clock.first
+
+
+def compared(
+    what: str, unit: str, ours: Sequence[float], reference: Sequence[float], dataset: str = ""
+) -> list[Record]:
+    """``WHAT/ours``, ``WHAT/reference`` and ``WHAT/ratio``: medians, with the extremes of the runs.
+
+    Args:
+        what: name of the comparison.
+        unit: of the rates, and the conditions.
+        ours: a rate for each run.
+        reference: that of its neighbour; the ratio is of neighbours, which a busy machine slows alike.
+        dataset: of the records.
+    """
+    ratios = [a / b for a, b in zip(ours, reference, strict=True)]
+    sides = {"ours": ours, "reference": reference, "ratio": ratios}
+    return [
+        Record("bench", dataset, unit, f"{what}/{name}", median(values), min(values), max(values), len(ratios))
+        for name, values in sides.items()
+    ]
 
 
 def in_a_process(module: str, *words: object) -> float:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from handgen.arm.body import HIGH, LOW
 from handgen.arm.env import ArmImitation
 from handgen.arm.segmentation import robot_mask_by_grey
 from handgen.arm.simulator import ArmSimulator
+from handgen.bench._sides import compared
 from handgen.datamodules.env_processes import EnvProcesses
 from handgen.processes import usable_cores
 from handgen.results import Record
@@ -126,18 +126,15 @@ def measure(runs: int = 7, steps: int = 300, processes: int | None = None) -> li
     reference.simulator.close()
     if several is not None:
         several.envs.close()
-    return [record for what in steppers for record in compared(what, rates, processes)]
+    return [
+        record
+        for what in steppers
+        for record in compared(what, unit_of(what, processes), rates[what], rates["reference"])
+    ]
 
 
-def compared(what: str, rates: dict[str, list[float]], processes: int) -> list[Record]:
-    """The three records of one way of ours beside the reference."""
+def unit_of(what: str, processes: int) -> str:
+    """The unit of one way of ours, with what it gives and how many share the work."""
     output = "silhouettes alone" if what == "arm_step_masks" else "picture and reward"
     used = f"{processes} processes (reference: 1)" if what == "arm_step_processes" else "1 process"
-    unit = f"env steps/s, {SIZE} x {SIZE}, {output}, {used}"
-    ratios = [ours / theirs for ours, theirs in zip(rates[what], rates["reference"], strict=True)]
-    named = {"ours": rates[what], "reference": rates["reference"], "ratio": ratios}
-    count = len(ratios)
-    return [
-        Record("bench", "", unit, f"{what}/{name}", median(values), min(values), max(values), count)
-        for name, values in named.items()
-    ]
+    return f"env steps/s, {SIZE} x {SIZE}, {output}, {used}"

@@ -10,11 +10,11 @@ slows both.
 from __future__ import annotations
 
 import time
-from statistics import median
 
 import numpy as np
 import torch
 
+from handgen.bench._sides import compared
 from handgen.datamodules.env_processes import EnvProcesses
 from handgen.opengl import choose_backend
 from handgen.pixels.suite_env import load_task
@@ -86,9 +86,5 @@ def measure(runs: int = 7, frames: int = 120, size: int = 84, num_processes: int
         rates["ours"].append(frames / seconds_of_ours(envs, frames))
         rates["reference"].append(frames / reference.seconds(frames))
     envs.close()
-    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
     unit = f"frames/s, {size} x {size}, action repeat {ACTION_REPEAT}, {processes} processes"
-    return [
-        Record("bench", ENV_ID, unit, f"cartpole_render/{name}", median(values), min(values), max(values), runs)
-        for name, values in rates.items()
-    ]
+    return compared("cartpole_render", unit, rates["ours"], rates["reference"], ENV_ID)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import sys
 import time
-from statistics import median
 
 import torch
 from torch import nn
 
-from handgen.bench._sides import in_a_process
+from handgen.bench._sides import compared, in_a_process
 from handgen.memory import keep_freed_memory
 from handgen.results import Record
 
@@ -50,12 +49,8 @@ def measure(runs: int = 7) -> list[Record]:
     for _ in range(runs):
         for name, argument in (("ours", "keep"), ("reference", "leave")):
             rates[name].append(in_a_process(__name__, argument, torch.get_num_threads()))
-    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
     unit = f"steps/s, batch {BATCH}, {SIZE} x {SIZE}, {torch.get_num_threads()} threads"
-    return [
-        Record("bench", "", unit, f"freed_memory/{name}", median(values), min(values), max(values), runs)
-        for name, values in rates.items()
-    ]
+    return compared("freed_memory", unit, rates["ours"], rates["reference"])
 
 
 if __name__ == "__main__":

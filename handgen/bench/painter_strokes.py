@@ -8,10 +8,10 @@ are taken, so that a busy machine slows both.
 from __future__ import annotations
 
 import time
-from statistics import median
 
 import torch
 
+from handgen.bench._sides import compared
 from handgen.painter.actions import action_table
 from handgen.painter.mypaint import MyPaintEngine
 from handgen.painter.rollout import random_programs
@@ -53,9 +53,5 @@ def measure(runs: int = 7, strokes: int = 20) -> list[Record]:
         pair = {"ours": seconds(ours, programs), "reference": seconds(reference, programs)}
         for name, taken in pair.items() if run else ():  # the first run warms up
             rates[name].append(BATCH * strokes / taken)
-    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
     unit = f"strokes/s, {BATCH} canvases of {SIZE} x {SIZE}, {torch.get_num_threads()} threads"
-    return [
-        Record("bench", "", unit, f"painter_strokes/{name}", median(values), min(values), max(values), runs)
-        for name, values in rates.items()
-    ]
+    return compared("painter_strokes", unit, rates["ours"], rates["reference"])

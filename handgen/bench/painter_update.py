@@ -12,13 +12,12 @@ import logging
 import time
 import warnings
 from collections import deque
-from statistics import median
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handgen.bench._sides import seconds_of_training
+from handgen.bench._sides import compared, seconds_of_training
 from handgen.datamodules.paintings import Paintings
 from handgen.datamodules.strokes import load_pictures
 from handgen.painter import losses
@@ -138,9 +137,5 @@ def measure(runs: int = 7, updates: int = 9, batch_size: int = 128, discriminato
         for _ in range(runs):
             rates["ours"].append(actions / seconds_in_lightning(updates, batch_size, discriminator_updates))
             rates["reference"].append(actions / seconds_in_a_loop(images, updates, batch_size, discriminator_updates))
-    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
     unit = f"actions/s, {batch_size} paintings of {SIZE} x {SIZE}, {torch.get_num_threads()} threads"
-    return [
-        Record("bench", "", unit, f"painter_update/{name}", median(values), min(values), max(values), runs)
-        for name, values in rates.items()
-    ]
+    return compared("painter_update", unit, rates["ours"], rates["reference"])

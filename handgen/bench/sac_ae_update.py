@@ -17,14 +17,13 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from statistics import median
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handgen.bench._sides import in_a_process, seconds_of_training
+from handgen.bench._sides import compared, in_a_process, seconds_of_training
 from handgen.memory import keep_freed_memory
 from handgen.pixels.autoencoder import PUBLISHED_STRIDES, ConvEncoder, Decoder, LatentTrunk
 from handgen.pixels.module import PixelSAC
@@ -248,19 +247,12 @@ def measure(
             else:
                 taken.append(seconds_of(kind, *sizes))
     unit = f"updates/s, batch {batch_size}, {image_size} px, {torch.get_num_threads()} threads"
-    records = []
-    for kind, suffix in kinds.items():
-        pairs = list(zip(seconds[kind], seconds["reference"], strict=True))
-        figures = {
-            "ours": [updates / ours for ours, _ in pairs],
-            "reference": [updates / reference for _, reference in pairs],
-            "ratio": [reference / ours for ours, reference in pairs],
-        }
-        records += [
-            Record("bench", "stacks", unit + suffix, f"sac_ae_update/{name}", median(v), min(v), max(v), runs)
-            for name, v in figures.items()
-        ]
-    return records
+    rates = {kind: [updates / taken for taken in times] for kind, times in seconds.items()}
+    return [
+        record
+        for kind, suffix in kinds.items()
+        for record in compared("sac_ae_update", unit + suffix, rates[kind], rates["reference"], "stacks")
+    ]
 
 
 if __name__ == "__main__":

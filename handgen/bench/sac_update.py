@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from statistics import median
 
 import torch
 
-from handgen.bench._sides import seconds_of_training
+from handgen.bench._sides import compared, seconds_of_training
 from handgen.datamodules.replay import ReplayDataModule
 from handgen.errors import UserError
 from handgen.results import Record
@@ -81,9 +80,5 @@ def measure(
         for _ in range(runs):
             for name, timed in (("ours", seconds_of_ours), ("reference", seconds_of_reference)):
                 rates[name].append(updates / timed(updates, hidden, batch_size, warmup))
-    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
     unit = f"updates/s, batch {batch_size}, {hidden} units, {torch.get_num_threads()} threads"
-    return [
-        Record("bench", ENV_ID, unit, f"sac_update/{name}", median(values), min(values), max(values), runs)
-        for name, values in rates.items()
-    ]
+    return compared("sac_update", unit, rates["ours"], rates["reference"], ENV_ID)

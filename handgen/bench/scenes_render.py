@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import time
-from statistics import median
 
 import torch
 
+from handgen.bench._sides import compared
 from handgen.painter import scenes
 from handgen.painter.scene_search import random_scene
 from handgen.results import Record
@@ -62,9 +62,5 @@ def measure(runs: int = 7, pictures: int = 60, size: int = 64) -> list[Record]:
                 rates[name].append(pictures / (time.perf_counter() - start))
     for world in worlds.values():
         world.close()
-    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
     unit = f"renders/s, {size} x {size}, 5 objects"
-    return [
-        Record("bench", "scenes", unit, f"scenes_render/{name}", median(values), min(values), max(values), runs)
-        for name, values in rates.items()
-    ]
+    return compared("scenes_render", unit, rates["ours"], rates["reference"], "scenes")

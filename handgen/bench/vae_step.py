@@ -11,21 +11,18 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from statistics import median
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from handgen.bench._sides import seconds_of_training
+from handgen.bench._sides import compared, seconds_of_training
 from handgen.precision import autocast
 from handgen.results import Record
 from handgen.vae import VAE
 from handgen.vae.losses import linear_warmup
 from handgen.vae.module import cosine
 from handgen.vae.networks import update_average
-
-EXPERIMENT = "bench"
 
 
 class Batches(torch.utils.data.IterableDataset[dict[str, Tensor]]):
@@ -104,18 +101,5 @@ def measure(
         for _ in range(runs):
             for name, timed in (("ours", seconds_in_lightning), ("reference", seconds_in_a_loop)):
                 rates[name].append((steps - 1) * batch_size / timed(module, data))
-    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["reference"], strict=True)]
     unit = f"images/s, batch {batch_size}, {image_size} px, {torch.get_num_threads()} threads"
-    return [
-        Record(
-            experiment=EXPERIMENT,
-            dataset="synthetic",
-            variant=unit,
-            metric=f"vae_step/{name}",
-            value=median(values),
-            low=min(values),
-            high=max(values),
-            n=runs,
-        )
-        for name, values in rates.items()
-    ]
+    return compared("vae_step", unit, rates["ours"], rates["reference"], "synthetic")

@@ -1,6 +1,7 @@
 """The arm's benchmark: equal output is the headline, and what else is measured stands beside it."""
 
 from handgen.bench import arm_step
+from handgen.bench._sides import compared
 
 
 def test_records_of_equal_output_and_of_masks_alone() -> None:
@@ -14,6 +15,7 @@ def test_records_of_equal_output_and_of_masks_alone() -> None:
 
 def test_several_processes_are_counted_together() -> None:
     rates = {"reference": [10.0, 20.0], "arm_step_processes": [40.0, 40.0]}
-    ours, reference, ratio = arm_step.compared("arm_step_processes", rates, 2)
+    unit = arm_step.unit_of("arm_step_processes", 2)
+    ours, reference, ratio = compared("arm_step_processes", unit, rates["arm_step_processes"], rates["reference"])
     assert (ours.value, reference.value, ratio.value) == (40.0, 15.0, 3.0)
     assert "2 processes (reference: 1)" in ratio.variant
