@@ -49,6 +49,20 @@ def test_every_logged_key_is_in_the_glossary() -> None:
     assert not unknown, f"add to docs/metrics.md: {unknown}"
 
 
+def test_every_measured_name_is_in_the_glossary() -> None:
+    measured = set()
+    for path in [*(ROOT / "handgen").rglob("*.py"), *(ROOT / "callbacks").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+            if called in ("Measurement", "mean_measurement") and node.args:
+                measured.add(literal(node.args[0]))
+    names = {name.split("`")[0] for name in glossary()}
+    wanted = {name for name in measured if name and name.count("*") < 2}
+    assert len(wanted) > 6
+    missing = {name for name in wanted if not any(fnmatchcase(known, name) for known in names)}
+    assert not missing, f"add to docs/metrics.md: {missing}"
+
+
 def test_every_loss_and_time_key_of_the_glossary_is_logged() -> None:
     keys = logged_keys()
     listed = {name for name in glossary() if KEY.fullmatch(name)}

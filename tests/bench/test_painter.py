@@ -15,6 +15,8 @@ def test_records_of_the_comparison(what: str, bench: object, settings: dict[str,
     try:
         measured = {r.metric: r for r in bench.measure(runs=2, **settings)}  # type: ignore[attr-defined]
     except UserError as error:
+        if what == "painter_update":  # which needs neither MyPaint's library nor OpenGL
+            raise
         pytest.skip(str(error))
     assert set(measured) == {f"{what}/ours", f"{what}/reference", f"{what}/ratio"}
     ratio = measured[f"{what}/ratio"]
