@@ -139,7 +139,7 @@ def report(words: list[str]) -> int:
     """Merge the given runs' results into the committed records; rewrite tables, pictures and docs/report.html."""
     from handgen.figures import write_figures
     from handgen.report import RESULTS, write_report
-    from handgen.report_page import write_page
+    from handgen.report_page import photograph, write_page
     from handgen.results import read_records
 
     parser = argparse.ArgumentParser("handgen report", description=report.__doc__)
@@ -148,7 +148,12 @@ def report(words: list[str]) -> int:
     written = [*write_report(runs), *write_figures(runs, Path.cwd())]
     records = [record for name in ("results", "bench") for record in read_records(RESULTS / f"{name}.json")]
     page = write_page(records, Path.cwd())
-    for path in [*written, *([page] if page else [])]:
+    picture = None
+    try:
+        picture = photograph(page, Path("docs", "images", "report.png")) if page else None
+    except UserError as error:
+        print(f"note: {error}", file=sys.stderr)
+    for path in [*written, *filter(None, (page, picture))]:
         print(f"wrote {path}")
     return 0
 

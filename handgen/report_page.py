@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
+from handgen.errors import UserError
 from handgen.interquartile import bootstrap_interval, interquartile_mean
+from handgen.programs import run_program
 from handgen.report import ABSENT, FOLDED, number, render, rows_of
 from handgen.report_tables import TABLES, Table
 from handgen.results import Record
@@ -19,6 +25,10 @@ from handgen.results import Record
 LINK = re.compile(r"\[([^\]]+)\]\((https?://[^)]+)\)")
 CODE = re.compile(r"`([^`]+)`")
 FEWEST_SEEDS = 3
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"
+WINDOW = (1200, 1600)
+"""Width and height of the picture of the page, in pixels of the browser."""
 MIDDLES = "interquartile means over seeds, which one lucky or broken seed does not move (bootstrap intervals)"
 
 
@@ -163,6 +173,28 @@ def write_page(records: Sequence[Record], root: Path) -> Path | None:
         return None
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def photograph(page: Path, picture: Path) -> Path | None:
+    """A picture of the top of the page, as a browser shows it without a network; None where no browser is installed.
+
+    Raises:
+        UserError: if the browser draws nothing.
+    """
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        shot = Path(folder) / "page.png"
+        words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", OFFLINE]
+        size = f"--window-size={WINDOW[0]},{WINDOW[1]}"
+        run_program([*words, size, f"--screenshot={shot}", page.resolve().as_uri()], "the browser draws no page")
+        if not shot.is_file():
+            raise UserError("the browser draws no page")
+        with Image.open(shot) as seen:
+            smaller = seen.convert("RGB").resize((WINDOW[0] * 2 // 3, WINDOW[1] * 2 // 3), Image.Resampling.LANCZOS)
+        smaller.quantize(256).save(picture, optimize=True)
+    return picture
 
 
 def _section(section: Section, records: Sequence[Record], images: Path) -> str:

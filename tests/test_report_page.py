@@ -1,12 +1,15 @@
 """The page of results: interquartile means by hand, and a page that needs nothing but itself and its pictures."""
 
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from handgen.interquartile import bootstrap_interval, interquartile_mean
-from handgen.report_page import SECTIONS, to_html, write_page
+from handgen.report_page import BROWSERS, SECTIONS, WINDOW, photograph, to_html, write_page
 from handgen.report_tables import TABLES
 from handgen.results import Record
 
@@ -55,3 +58,18 @@ def test_interquartile_means_need_three_seeds(count: int, tmp_path: Path) -> Non
     (tmp_path / "docs" / "images").mkdir(parents=True)
     path = write_page([record(seed, 800.0 + seed) for seed in range(count)], tmp_path)
     assert path is not None and ("interquartile means over seeds" in path.read_text()) is (count == 3)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no browser to look at the page with")
+def test_a_browser_shows_the_page_without_a_network(tmp_path: Path) -> None:
+    images = tmp_path / "docs" / "images"
+    images.mkdir(parents=True)
+    Image.new("RGB", (600, 600), (200, 30, 30)).save(images / "pixels_returns.png")
+    page = write_page([record(seed, 800.0 + seed) for seed in range(3)], tmp_path)
+    assert page is not None
+    picture = photograph(page, tmp_path / "seen.png")
+    assert picture is not None
+    with Image.open(picture) as seen:
+        shown = np.asarray(seen.convert("RGB")).astype(int)
+    assert shown.shape == (WINDOW[1] * 2 // 3, WINDOW[0] * 2 // 3, 3)
+    assert (abs(shown - (200, 30, 30)).max(-1) < 12).mean() > 0.1  # the page's picture is in it
