@@ -47,8 +47,11 @@ def draw_arms(records: Sequence[Record], folder: Path) -> list[Path]:
 
     first = min(steps for curve in curves.values() for steps in curve if steps)
     figure, panels = plt.subplots(1, len(SHOWN), figsize=(14, 3.6), sharey=True, layout="constrained", squeeze=False)
+    known = {experiment for experiment, _ in curves}
     for panel, (dataset, title) in zip(panels[0], SHOWN.items(), strict=True):
         for number, (experiment, label) in enumerate(ARMS.items()):
+            if experiment not in known:
+                continue
             curve = curves.get((experiment, dataset), {})
             taken = max((record.env_steps or 0 for record in records if record.experiment == experiment), default=0)
             named = f"{label}; {taken:,} environment steps" if taken else label

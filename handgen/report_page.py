@@ -101,11 +101,11 @@ SECTIONS = (
         ("make train EXP=arm_sac", "make train EXP=arm_sac_photographs", "make train EXP=arm_actor_critic"),
         (
             (
-                "arm_sac_sign_digits_rl.png",
+                "arm_sac_photographs_sign_digits_rl.png",
                 "Photographs of unseen hands: target, arm, and both silhouettes over each other.",
             ),
-            ("arm_sac_hands11k_rl.png", "The same on 11k Hands, unseen people."),
-            ("arm_sac_synthetic_rl.png", "The same on built-in hands."),
+            ("arm_sac_photographs_hands11k_rl.png", "The same on 11k Hands, unseen people."),
+            ("arm_sac_photographs_synthetic_rl.png", "The same on built-in hands."),
             ("arm_curves.png", "Share of the pixels that differ over updates."),
             ("arm_following.gif", "The arm follows a sequence."),
         ),

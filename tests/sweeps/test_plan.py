@@ -3,12 +3,14 @@
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from stated import settings
 
 from handgen.errors import UserError
-from handgen.experiment import known_experiments, layers
+from handgen.experiment import known_experiments
 from handgen.paths import experiments_root
 from handgen.sweeps.command import check_settings, settled
 from handgen.sweeps.plan import Parameter, find_plan, parse_plan, read_plan
@@ -107,14 +109,11 @@ def test_shipped_sweeps_fit_wandbs_own_schema() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_sweep_contains_what_its_experiment_has(path: Path) -> None:
-    said = [yaml.safe_load(layer.read_text()) for layer in layers(experiments_root() / path.name)]
+    own_settings = {part: settings(experiments_root() / path.name, part) for part in ("model", "data")}
     for name, parameter in read_plan(path).parameters.items():
-        own = None
-        for layer in said:
-            found = layer
-            for part in name.split("."):
-                found = found.get("init_args", found).get(part) if isinstance(found, dict) else None
-            own = found if found is not None else own
+        own: Any = own_settings
+        for part in name.split("."):
+            own = own.get(part) if isinstance(own, dict) else None
         if own is not None:
             within = own in parameter.values if parameter.values else parameter.low <= own <= parameter.high
             assert within, f"{name}: {own} is none of {parameter}"
