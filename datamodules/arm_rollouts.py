@@ -265,5 +265,7 @@ class ArmRollouts(ReplayDataModule):
         """Go on from a checkpoint."""
         super().load_own_state(own)
         self.imitations = own["imitations"]
+        if self.env_steps:  # the warm start is over, however long it would be now
+            self.imitations = max(self.imitations, self.imitation_updates)
         if own["joints"] is not None:
             self._put_pool(own["joints"].clone())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from handgen.anatomy import RENDERER_VERSION
 from handgen.arm.body import FITTED, measures
 from handgen.arm.feeds import Feed, Photographs
 from handgen.arm.target import Target
+from handgen.arm.thumb_side import WEIGHTS
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.errors import UserError
 from handgen.processes import usable_cores
@@ -63,12 +65,14 @@ def open_framed(cache_dir: Path, feed: Feed, split: str, size: int, segmenter: s
 def what_decides(feed: Feed) -> dict[str, Any]:
     """What silhouettes depend on beside split, size and segmenter.
 
-    The arm's measures: framing brings hands to its place, and hands of unknown side are compared with its poses. The
-    built-in hands depend on their renderer, photographs on their files and on which side the thumb is said to be.
+    The arm's measures: framing brings hands to its place. The built-in hands depend on their renderer, photographs on
+    their files and on which side the thumb is said to be, and where nobody says so on the network that does.
     """
     files = [(str(path), path.stat().st_mtime_ns if path.exists() else 0) for path in getattr(feed, "paths", ())]
     versions = {"framing": FRAMING_VERSION, "renderer": RENDERER_VERSION, "body": measures(FITTED)}
     thumbs_left = getattr(feed, "thumbs_left", ())
+    if None in thumbs_left:
+        versions["thumb_side"] = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     return {"feed": feed.name, "count": len(feed), "files": files, "thumbs_left": thumbs_left, **versions}
 
 

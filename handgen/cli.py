@@ -150,7 +150,7 @@ def report(words: list[str]) -> int:
     page = write_page(records, Path.cwd())
     picture = None
     try:
-        picture = photograph(page, Path("docs", "images", "report.png")) if page else None
+        picture = photograph(Path("docs", "report.html"), Path("docs", "images", "report.png"))
     except UserError as error:
         print(f"note: {error}", file=sys.stderr)
     for path in [*written, *filter(None, (page, picture))]:

@@ -8,7 +8,8 @@ from handgen.errors import UserError
 from handgen.paths import experiments_root
 
 NOT_EXPERIMENTS = ("defaults.yaml", "sweeps", "populations", "results")
-LAID_OVER = re.compile(r"^laid_over: *(\S+)", re.MULTILINE)
+LAID_OVER = re.compile(r"^laid_over: *['\"]?([^\s'\"#]+)", re.MULTILINE)
+UNSAID = ("null", "~")
 RUN_CONFIG = "config.yaml"  # the resolved configuration that every run folder holds
 
 
@@ -63,20 +64,29 @@ def find_config(text: str) -> Path:
     raise unknown_experiment(name)
 
 
-def layers(path: Path) -> list[Path]:
+def layers(path: Path, above: tuple[Path, ...] = ()) -> list[Path]:
     """The files that make up an experiment, lowest first.
 
     A file that says ``laid_over: NAME`` is laid over that experiment, and one in a subfolder (``paper/vae.yaml``) over
     the one of the same name (``vae.yaml``), so that each states only what differs. What a run folder holds is whole.
 
+    Args:
+        path: the file.
+        above: files that are laid over it.
+
     Raises:
-        UserError: There is no such experiment.
+        UserError: There is no such experiment, the files go in a circle, or one is no text.
     """
     if path.name == RUN_CONFIG:
         return [path]
-    said = LAID_OVER.search(path.read_text(encoding="utf-8"))
-    if said is not None:
-        return [*layers(find_config(said[1])), path]
+    if path.resolve() in above:
+        raise UserError(f"{path} is laid over itself")
+    try:
+        said = LAID_OVER.search(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text: {error}") from error
+    if said is not None and said[1] not in UNSAID:
+        return [*layers(find_config(said[1]), (*above, path.resolve())), path]
     root = experiments_root().resolve()
     resolved = path.resolve()
     base = root / resolved.name

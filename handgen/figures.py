@@ -65,6 +65,13 @@ def draw_malformed(path: Path) -> Path:
     return write_png(path, make_grid(torch.cat([image for row in rows for image in row]), columns=len(KINDS) - 1))
 
 
+def on_the_page() -> set[str]:
+    """Names of the pictures of the page of results."""
+    from handgen.report_page import SECTIONS  # which draws nothing itself
+
+    return {file for section in SECTIONS for file, _ in section.pictures}
+
+
 def copy_sheets(run: Path, folder: Path, pages: str) -> list[Path]:
     """Copy a run's pictures as EXPERIMENT_NAME.png, those that a page shows under that name.
 
@@ -84,7 +91,7 @@ def copy_sheets(run: Path, folder: Path, pages: str) -> list[Path]:
     final = [(path, path.name.replace("-final", "").replace("-", "_")) for path in run.glob("images/*-final.*")]
     for picture, name in sorted([*((path, path.name) for path in run.glob("*.png")), *final]):
         target = folder / f"{experiment}_{name}"
-        if f"images/{target.name})" in pages:
+        if f"images/{target.name})" in pages or target.name in on_the_page():
             shutil.copyfile(picture, target)
             copied.append(target)
     return copied

@@ -27,6 +27,8 @@ SIGNED_DIGIT = re.compile(r"([0-9])/IMG_([0-9]+)\.[A-Za-z]+")
 NEXT_PERSON = 8
 """A person shows 0 to 9, one picture after the other: camera number less digit stays where it is, up to a retake, and
 grows by ten at the next person. In the published files no growth of 7 or 8 occurs."""
+SIGNS_FOLDER = "sign_digits"
+"""Others call their files so too: only in a folder of this name are they taken for its right hands."""
 SIGNING_HANDS = {"side": "right", "view": "palmar"}
 """What every one of its pictures of a five shows: the thumb is on the right."""
 FLAGS = {"accessories": "accessories", "nail_polish": "nailPolish", "irregularities": "irregularities"}
@@ -172,7 +174,7 @@ def list_folder(root: Path) -> list[Photograph]:
     if not found:
         raise UserError(f"{root} holds no image: looked for {', '.join(SUFFIXES)} in all its folders")
     persons = inferred_persons(list(found)) if all(map(SIGNED_DIGIT.fullmatch, found)) else {}
-    seen = SIGNING_HANDS if persons else {"side": None, "view": None}
+    seen = SIGNING_HANDS if persons and root.name == SIGNS_FOLDER else {"side": None, "view": None}
     photographs = []
     for name, path in found.items():
         label = name.partition("/")[0] if "/" in name else ""

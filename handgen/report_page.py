@@ -188,7 +188,9 @@ def photograph(page: Path, picture: Path) -> Path | None:
         shot = Path(folder) / "page.png"
         words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", OFFLINE]
         size = f"--window-size={WINDOW[0]},{WINDOW[1]}"
-        run_program([*words, size, f"--screenshot={shot}", page.resolve().as_uri()], "the browser draws no page")
+        run_program(
+            [*words, size, f"--screenshot={shot}", page.resolve().as_uri()], "the browser draws no page", timeout_s=60
+        )
         if not shot.is_file():
             raise UserError("the browser draws no page")
         with Image.open(shot) as seen:
@@ -230,7 +232,9 @@ def middles(table: Table, records: Sequence[Record]) -> str:
         values = {column: [record.value for record in of] for column, of in found.items() if len(of) >= FEWEST_SEEDS}
         if values:
             cells = [_middle(values[column]) if column in values else ABSENT for column in table.columns]
-            rows.append("| " + " | ".join((*called, str(max(map(len, values.values()))), *cells)) + " |")
+            counts = sorted({len(of) for of in values.values()})
+            seeds = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
+            rows.append("| " + " | ".join((*called, seeds, *cells)) + " |")
     if not rows:
         return ""
     head = "| " + " | ".join((*table.row_heads, "seeds", *table.columns.values())) + " |"

@@ -76,7 +76,7 @@ def repair_picture(module: Any, datamodule: Any, picture: str | Path, folder: Pa
 
 
 def paint_again(path: Path, folder: Path) -> Path:
-    """Paint a program that has been saved, with what it was painted with; returns the film of it.
+    """Paint a program that has been saved, with what it was painted with, into a folder of its own; returns the film.
 
     Raises:
         UserError: The file is no program, or its engine is not installed.
@@ -87,7 +87,9 @@ def paint_again(path: Path, folder: Path) -> Path:
 
     program = load_program(path)
     table = action_table(program.table)
-    return write_paintings(program.actions[None], table, program.channels, folder, program.engine, program.brush)
+    return write_paintings(
+        program.actions[None], table, program.channels, folder / path.stem, program.engine, program.brush
+    )
 
 
 def read_square(path: Path, size: int) -> Tensor:

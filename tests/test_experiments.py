@@ -34,6 +34,16 @@ def test_an_experiment_states_the_differences_from_another(tmp_path: Path) -> No
     saved = tmp_path / "config.yaml"  # that of a run folder is whole
     saved.write_text("laid_over: arm_sac\n")
     assert layers(saved) == [saved]
+    mine.write_text("laid_over: null\n")
+    assert layers(mine) == [mine]
+    mine.write_text("laid_over: 'arm_sac'  # and more\n")
+    assert [path.stem for path in layers(mine)] == ["arm_sac", "mine"]
+    mine.write_text(f"laid_over: {mine}\n")
+    with pytest.raises(UserError, match="laid over itself"):
+        layers(mine)
+    mine.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="no text"):
+        layers(mine)
     mine.write_text("laid_over: arm_sock\n")
     with pytest.raises(UserError, match="did you mean 'arm_sac'"):
         layers(mine)

@@ -27,3 +27,11 @@ def test_the_last_sheets_of_a_run_are_copied_without_their_last_word(tmp_path: P
     copied = copy_sheets(run, images, shown)
     assert [path.name for path in copied] == ["arm_sac_hands11k_rl.png", "arm_sac_rl.gif"]
     assert copied[0].read_bytes() == b"hands11k-rl-final.png"
+
+
+def test_pictures_of_the_page_of_results_are_copied_too(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "leaderboard" / "run"
+    run.mkdir(parents=True)
+    (run / "hands.png").write_bytes(b"picture")
+    copied = copy_sheets(run, tmp_path, "nothing is shown here")
+    assert copied == [tmp_path / "leaderboard_hands.png"] and copied[0].read_bytes() == b"picture"

@@ -1,7 +1,8 @@
 """``python -m handgen.arm.fit_thumb_side``: learn to tell on which side hands have their thumb, and say how well.
 
 It learns from silhouettes of training hands whose side is known: built-in ones, 11k Hands and Sign-Language-Digits,
-of which as many are drawn of each, turned and scaled a little. Persons of the splits ``val`` and ``test`` grade it.
+of which as many are drawn of each, turned and scaled a little. Persons of the split ``val`` grade it, of ``test`` when
+asked for.
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=4000, help="silhouettes of each data set at most")
     parser.add_argument("--updates", type=int, default=2500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--test", action="store_true", help="grade it on the split test too, when nothing is to be chosen"
+    )
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="file of the weights (default: the package's own)")
     options = parser.parse_args()
     network = fit([silhouettes(name, "train", options.count) for name in FEEDS], options.updates, options.seed)
-    for split in ("val", "test"):
+    for split in ("val", *(("test",) if options.test else ())):
         for name in FEEDS:
             with torch.no_grad():
                 right = network(silhouettes(name, split, 500).float() / 255.0) > 0.0

@@ -211,11 +211,13 @@ def test_the_published_robot_mask_is_a_threshold() -> None:
 
 
 def test_signed_digits_tell_which_fingers_are_raised_and_that_the_thumb_is_on_the_right(tmp_path: Path) -> None:
-    for digit in "27":
-        write_hands(tmp_path / "signs" / digit, 1)
-        next((tmp_path / "signs" / digit).iterdir()).rename(tmp_path / "signs" / digit / f"IMG_112{digit}.png")
-    feed = open_feed(str(tmp_path / "signs"), "all")
+    for folder in ("sign_digits", "mine"):
+        for digit in "27":
+            write_hands(tmp_path / folder / digit, 1)
+            next((tmp_path / folder / digit).iterdir()).rename(tmp_path / folder / digit / f"IMG_112{digit}.png")
+    feed, mine = (open_feed(str(tmp_path / folder), "all") for folder in ("sign_digits", "mine"))
     assert isinstance(feed, Photographs) and feed.thumbs_left == [False, False]
+    assert isinstance(mine, Photographs) and mine.thumbs_left == [None, None] and np.isnan(mine.digits(0)).all()
     raised = [[bool(angle < 0.5) for angle in feed.digits(row)[::2]] for row in range(2)]
     assert raised == [[False, True, True, False, False], [False, True, True, False, True]]
 

@@ -145,6 +145,17 @@ def test_the_warm_start_goes_on_where_it_was_interrupted() -> None:
         torch.testing.assert_close(batch["joints"], other["joints"], equal_nan=True)
 
 
+def test_a_longer_warm_start_is_not_made_up_for_after_rewards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ArmRollouts, "agent", Still())
+    source = rollouts(imitation_updates=1)
+    source.next_batch()
+    source.next_batch()
+    assert source.env_steps > 0
+    again = rollouts(imitation_updates=3)
+    again.load_own_state(source.own_state())
+    assert "known" in again.next_batch()
+
+
 def test_a_warm_start_needs_masks() -> None:
     with pytest.raises(UserError, match="silhouettes alone"):
         rollouts(env_kwargs={"observe": "pictures"})
@@ -236,7 +247,9 @@ def test_hindsight_cannot_know_the_cost_of_motion() -> None:
         rollouts(env_kwargs={"observe": "masks", "renderer": "drawn", "size": 28, "reward": "mix"})
 
 
-def test_silhouettes_are_framed_anew_when_anything_they_depend_on_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silhouettes_are_framed_anew_when_anything_they_depend_on_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def key() -> str:
         return cache_key(framed_hands.what_decides(feed))
 
@@ -248,7 +261,12 @@ def test_silhouettes_are_framed_anew_when_anything_they_depend_on_changes(monkey
     keys.append(key())
     monkeypatch.setattr(framed_hands, "RENDERER_VERSION", "other")
     keys.append(key())
-    assert len(set(keys)) == 4
+    feed.thumbs_left = [None]
+    keys.append(key())
+    (tmp_path / "other.pt").write_bytes(b"other weights")
+    monkeypatch.setattr(framed_hands, "WEIGHTS", tmp_path / "other.pt")
+    keys.append(key())
+    assert len(set(keys)) == 6
 
 
 def test_swayed_hands_are_as_if_the_arm_leant_and_stood_nearer_or_farther(monkeypatch: pytest.MonkeyPatch) -> None:

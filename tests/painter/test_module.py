@@ -318,10 +318,10 @@ def test_samples_are_a_function_of_their_seed_and_programs_paint_them_again(tmp_
         assert torch.equal(again.expand(3, -1, -1), images[number])
         assert (tmp_path / f"painting-{number:03d}.svg").read_text().startswith("<svg")
     for name in ("png", "svg", "json"):  # as `make sample INPUT=painting-002.json` does
-        paint_again(tmp_path / "painting-002.json", tmp_path / "again")
+        paint_again(tmp_path / "painting-002.json", tmp_path)
         once, twice = (
             folder / f"painting-{number}.{name}"
-            for folder, number in zip((tmp_path, tmp_path / "again"), ("002", "000"), strict=True)
+            for folder, number in zip((tmp_path, tmp_path / "painting-002"), ("002", "000"), strict=True)
         )
         assert once.read_bytes() == twice.read_bytes()
 
