@@ -193,7 +193,7 @@ def run(plan: Plan, task: Round, start: str | None, folder: Path, options: argpa
 
     ray.init(address=options.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     for name, wanted in {"CPU": options.cpus, "GPU": options.gpus}.items():
-        there = ray.cluster_resources().get(name, 0)  # type: ignore[no-untyped-call]
+        there = ray.cluster_resources().get(name, 0)
         if wanted > there:  # Ray would wait for more to come
             ray.shutdown()
             raise UserError(f"a member wants {wanted:g} {name}s and there are {there:g}: lower --{name.lower()}s")
