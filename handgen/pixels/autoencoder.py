@@ -6,12 +6,13 @@ Yarats et al. 2021, *Improving Sample Efficiency in Model-Free Reinforcement Lea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handgen.errors import UserError
+from handgen.errors import UserError, check_at_least, check_positive
 from handgen.pixels.images import to_image
 from handgen.precision import Compute, autocast
 from handgen.sac.networks import EnsembleLinear
@@ -117,6 +118,89 @@ class Decoder(nn.Module):
         with autocast(latent.device, self.compute):
             stacks: Tensor = self.layers(maps.contiguous(memory_format=torch.channels_last))
         return stacks.float()
+
+
+class FrameAutoencoder(nn.Module):
+    """Encoder, latent and decoder of SAC+AE, learnt from frames by themselves, for agents that keep what they say.
+
+    Args:
+        image_channels: of the frames that one latent describes, 3 for each.
+        image_size: height and width in pixels.
+        strides: of the convolutions.
+        filters: of the convolutions.
+        latent_dim: L.
+        squash: end the latent with tanh.
+        lr: learning rate.
+        decoder_weight: lambda_theta, weight decay of the decoder.
+        latent_weight: lambda_z.
+        compute: number format of the convolutions (`ConvEncoder`).
+
+    Raises:
+        UserError: for a setting out of range.
+    """
+
+    def __init__(
+        self,
+        image_channels: int = 3,
+        image_size: int = 84,
+        strides: Sequence[int] = (2, 2, 2, 1),
+        filters: int = 32,
+        latent_dim: int = 50,
+        squash: bool = True,
+        lr: float = 1e-3,
+        decoder_weight: float = 1e-7,
+        latent_weight: float = 1e-6,
+        compute: Compute = "auto",
+    ) -> None:
+        check_positive(lr=lr)
+        check_at_least(1, latent_dim=latent_dim, filters=filters)
+        check_at_least(0, decoder_weight=decoder_weight, latent_weight=latent_weight)
+        super().__init__()
+        self.latent_dim, self.lr = latent_dim, lr
+        self.decoder_weight, self.latent_weight = decoder_weight, latent_weight
+        self.convolutions = ConvEncoder(image_channels, image_size, strides, filters, compute)
+        self.latent = LatentTrunk(self.convolutions.feature_dim, latent_dim, squash)
+        self.decoder = Decoder(self.convolutions, image_channels, latent_dim, strides)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (N, C, H, W), uint8 or in [0, 1], to latents (N, L)."""
+        latent: Tensor = self.latent(self.convolutions(frames))
+        return latent
+
+    def loss(self, frames: Tensor) -> Tensor:
+        """SAC+AE's eq. 5 on frames, uint8 (N, C, H, W): scalar."""
+        latent = self(frames)
+        target = reconstruction_target(frames, torch.rand_like(frames, dtype=torch.float32))
+        return autoencoder_loss(self.decoder(latent), target, latent, self.latent_weight)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The encoder without weight decay, the decoder with."""
+        encoder = [*self.convolutions.parameters(), *self.latent.parameters()]
+        decoder = list(self.decoder.parameters())
+        return [
+            {"name": "encoder", "params": encoder, "lr": self.lr},
+            {"name": "decoder", "params": decoder, "lr": self.lr, "weight_decay": self.decoder_weight},
+        ]
+
+
+def build_autoencoder(settings: dict[str, Any], **sizes: Any) -> FrameAutoencoder:
+    """An autoencoder for an agent.
+
+    Args:
+        settings: arguments of `FrameAutoencoder`, as written in an experiment.
+        sizes: the shape of the agent's images.
+
+    Raises:
+        UserError: for a setting that there is not, or of the wrong type.
+    """
+    own = set(sizes) & set(settings)
+    if own:
+        raise UserError(f"autoencoder: {', '.join(sorted(own))} cannot be set: it sees what the agent sees")
+    try:
+        return FrameAutoencoder(**sizes, **settings)
+    except TypeError as error:
+        why = str(error).removeprefix("FrameAutoencoder.__init__() ")
+        raise UserError(f"autoencoder: {why} (--model.help=handgen.pixels.autoencoder.FrameAutoencoder)") from error
 
 
 def map_sizes(size: int, strides: Sequence[int]) -> list[int]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from handgen.errors import UserError
 from handgen.keypoints.module import build_imm
+from handgen.pixels.autoencoder import build_autoencoder
 from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images
 from handgen.sac import SAC
 
@@ -39,6 +40,8 @@ class SACIMM(SAC):
         frame_stack: frames in an observation.
         described_frames: frames S that one set of keypoints is found in: 1, or all, as in the original.
         imm: settings of :class:`handgen.keypoints.module.IMM`.
+        autoencoder: settings of :class:`handgen.pixels.autoencoder.FrameAutoencoder`, whose latent is told beside the
+            keypoints (SAC+AE+IMM); None has none.
         motion_scale: factor of the differences between frames.
         see_actions: let the agent see what it did between the frames.
         smallest_reliability: signal to noise below which a direction in the space of all coordinates is left out of
@@ -56,6 +59,7 @@ class SACIMM(SAC):
         frame_stack: int = 3,
         described_frames: int = 1,
         imm: dict[str, Any] | None = None,
+        autoencoder: dict[str, Any] | None = None,
         motion_scale: float = 3.0,
         see_actions: bool = True,
         smallest_reliability: float | None = 6.0,
@@ -63,14 +67,16 @@ class SACIMM(SAC):
     ) -> None:
         if not 1 <= described_frames <= frame_stack:
             raise UserError(f"described_frames={described_frames}: one set of keypoints for 1 to {frame_stack} frames")
-        model = build_imm(imm, image_size=image_size, image_channels=3 * described_frames)
-        size = 2 * int(model.hparams["keypoints"])
+        sizes = {"image_size": image_size, "image_channels": 3 * described_frames}
+        model = build_imm(imm, **sizes)
+        pictures = build_autoencoder(autoencoder, **sizes) if autoencoder is not None else None
+        size = 2 * int(model.hparams["keypoints"]) + (pictures.latent_dim if pictures is not None else 0)
         self.descriptions = frame_stack - described_frames + 1
         state = KeypointState(self.descriptions, size, action_dim if see_actions else 0, motion_scale)
         super().__init__(obs_dim=0, action_dim=action_dim, encoder=state, **kwargs)
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
-        self.imm = model
+        self.imm, self.autoencoder = model, pictures
         self.learns_keypoints = True
         self.description_dim = size
         self.described_frames = described_frames
@@ -95,14 +101,15 @@ class SACIMM(SAC):
         """
         for buffer in self.imm.buffers():  # running statistics: each process has had batches of its own
             self._share(buffer)
-        points = torch.cat([self._points(part.to(self.device)) for part in frames.split(BATCH)])
-        self.description_mean.copy_(points.mean(0))
+        found = torch.cat([self._found(part.to(self.device)) for part in frames.split(BATCH)])
+        self.description_mean.copy_(found.mean(0))
         self._share(self.description_mean)
+        self.description_map.copy_(torch.diag(1.0 / found.std(0).clamp(min=SMALLEST_DEVIATION)))
         floor = self.hparams["smallest_reliability"]
-        if floor is None:
-            self.description_map.copy_(torch.diag(1.0 / points.std(0).clamp(min=SMALLEST_DEVIATION)))
-        else:
+        if floor is not None:
             shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
+            coordinates = shifted.shape[2]
+            points = found[:, :coordinates]
             directions, reliability = reliable_directions(points, shifted - points)
             self._share(directions)
             self._share(reliability)  # so that all go on, or none
@@ -112,7 +119,7 @@ class SACIMM(SAC):
                     f"{floor} is asked for: train them longer (--data.keypoint_updates) or lower "
                     "--model.smallest_reliability"
                 )
-            self.description_map.copy_(directions * (reliability >= floor))
+            self.description_map[:coordinates, :coordinates] = directions * (reliability >= floor)
         self._share(self.description_map)
 
     def _share(self, buffer: Tensor) -> None:
@@ -123,6 +130,13 @@ class SACIMM(SAC):
     def _points(self, frames: Tensor) -> Tensor:
         """Coordinates (N, 2 K) of the keypoints of frames."""
         return self.keypoints(frames).flatten(1)
+
+    def _found(self, frames: Tensor) -> Tensor:
+        """Coordinates (N, 2 K), and beside them the autoencoder's latent where there is one."""
+        points = self._points(frames)
+        if self.autoencoder is None:
+            return points
+        return torch.cat([points, self.autoencoder(frames[:, -3 * self.described_frames :])], dim=1)
 
     def _shifted_points(self, frames: Tensor) -> Tensor:
         """Coordinates (S, N, 2 K) found in frames that are shifted, shifted back."""
@@ -144,12 +158,14 @@ class SACIMM(SAC):
 
     @torch.no_grad()
     def describe(self, frames: Tensor) -> Tensor:
-        """What is told of the newest frames of stacks, (N, 2 K), of unit variance, 0 for what is left out.
+        """What is told of the newest frames of stacks, (N, D), of unit variance, 0 for what is left out.
+
+        D is 2 K, and L more with an autoencoder.
 
         Args:
             frames: uint8 (N, 3 S, H, W), or more of them than S.
         """
-        return (self._points(frames) - self.description_mean) @ self.description_map
+        return (self._found(frames) - self.description_mean) @ self.description_map
 
     # Training.
 
@@ -163,7 +179,13 @@ class SACIMM(SAC):
         if self.logs_now:
             self.log("train/mse", terms["mse"])
             self.log_dict({f"loss/{name}": term.detach() for name, term in terms.items() if name != "mse"})
-        return self.imm.total(terms, self.global_step)
+        loss = self.imm.total(terms, self.global_step)
+        if self.autoencoder is not None:
+            reconstruction = self.autoencoder.loss(batch["image"])
+            if self.logs_now:
+                self.log("loss/autoencoder", reconstruction.detach())
+            loss = loss + reconstruction  # of other weights: Adam moves each as if it were alone
+        return loss
 
     def follow(self, turn: int) -> None:
         """Move targets and mean when the agent has moved."""
@@ -171,9 +193,10 @@ class SACIMM(SAC):
             super().follow(turn)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Those of SAC, and the keypoints'."""
-        lr = self.imm.hparams["lr"]
-        return [*super().parameter_groups(), {"name": "keypoints", "params": list(self.imm.parameters()), "lr": lr}]
+        """Those of SAC, the keypoints', and the autoencoder's."""
+        keypoints = {"name": "keypoints", "params": list(self.imm.parameters()), "lr": self.imm.hparams["lr"]}
+        autoencoder = self.autoencoder.parameter_groups() if self.autoencoder is not None else []
+        return [*super().parameter_groups(), keypoints, *autoencoder]
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -183,13 +206,14 @@ class SACIMM(SAC):
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
-        """One Adam; the keypoints' rate follows their own schedule while they are learnt, the others stay."""
+        """One Adam; rates of what sees follow the keypoints' schedule while that is learnt, the agent's stay."""
         optimiser = torch.optim.Adam(self.parameter_groups(), fused=True)
         total = self.trainer.datamodule.keypoint_updates  # type: ignore[attr-defined]
 
-        def keypoints(step: int) -> float:
+        def seeing(step: int) -> float:
             return self.imm.lr_factor(step, total)
 
-        rates = [keypoints if group["name"] == "keypoints" else lambda step: 1.0 for group in optimiser.param_groups]
+        sees = ("keypoints", "encoder", "decoder")
+        rates = [seeing if group["name"] in sees else lambda step: 1.0 for group in optimiser.param_groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rates)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
