@@ -18,8 +18,9 @@ DEVIATIONS = "sac_deviations"
 PIXELS = {
     "sac_state": "true state",
     "sac_imm": "keypoints, learnt first (ours)",
+    "sac_ae_imm": "keypoints and autoencoder, learnt first (ours)",
     "sac_ae": "autoencoder (SAC+AE)",
-    "sac_ae_imm": "autoencoder and keypoints of stacks",
+    "sac_ae_imm_poster": "autoencoder and keypoints of stacks",
     "sac_imm_poster": "keypoints of stacks, learnt beside",
 }
 """Agents on cart-pole swing-up, in the order of docs/pixels.md."""

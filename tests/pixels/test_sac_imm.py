@@ -19,9 +19,10 @@ from handgen.datamodules.keypoint_rollouts import KeypointRollouts
 from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.errors import UserError
 from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images
-from handgen.pixels.sac_imm import SACIMM
+from handgen.pixels.sac_imm import SACIMM, SMALLEST_DEVIATION
 
 IMM: dict[str, Any] = {"keypoints": 2, "width": 4, "equivariance_weight": 0.0}
+AUTOENCODER: dict[str, Any] = {"latent_dim": 3, "filters": 4, "strides": (2, 1), "lr": 0.01}
 
 
 def agent(**settings: Any) -> SACIMM:
@@ -111,6 +112,50 @@ def test_a_wrong_setting_of_the_keypoints_gets_one_line(settings: dict[str, Any]
         agent(imm=settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"latents": 3}, "autoencoder: .*latents"),
+        ({"image_size": 9}, "autoencoder: image_size cannot be set"),
+        ({"latent_dim": 0}, "latent_dim must be at least 1"),
+        ({"lr": 0.0}, "lr must be positive"),
+    ],
+)
+def test_a_wrong_setting_of_the_autoencoder_gets_one_line(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        agent(autoencoder=settings)
+
+
+def test_latents_are_told_beside_the_keypoints() -> None:
+    frames = torch.randint(0, 256, (40, 3, SIZE, SIZE), dtype=torch.uint8)
+    module = agent(autoencoder=AUTOENCODER, smallest_reliability=0.0)
+    module.settle(frames)
+    described = module.describe(frames)
+    assert described.shape == (40, 4 + 3)
+    torch.testing.assert_close(described.mean(0), torch.zeros(7), atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(described[:, :4].std(0), torch.ones(4), atol=0.05, rtol=0.0)
+    assert module.autoencoder is not None
+    latent = module.autoencoder(frames)
+    deviation = latent.std(0).clamp(min=SMALLEST_DEVIATION)
+    torch.testing.assert_close(described[:, 4:], (latent - latent.mean(0)) / deviation, atol=1e-4, rtol=1e-4)
+    assert module.act(torch.randn(2, 2, 7 + 1)).shape == (2, 1)  # of two frames and the actions that led to them
+
+
+def test_the_autoencoder_is_moved_by_its_own_loss_alone() -> None:
+    module = agent(autoencoder=AUTOENCODER)
+    assert module.autoencoder is not None
+    frames = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8)
+    module.autoencoder.loss(frames).backward()
+    moved = {name.split(".")[0] for name, parameter in module.named_parameters() if parameter.grad is not None}
+    assert moved == {"autoencoder"}
+    assert all(parameter.grad is not None for parameter in module.autoencoder.parameters())
+    groups = {group["name"]: group for group in module.parameter_groups()}
+    assert groups["decoder"]["weight_decay"] > 0
+    assert "weight_decay" not in groups["encoder"]
+    moving = sum(len(groups[name]["params"]) for name in ("encoder", "decoder"))
+    assert moving == len(list(module.autoencoder.parameters()))
+
+
 def describe(frames: Tensor) -> Tensor:
     return torch.stack([frames.float().mean((1, 2, 3)), frames[:, 0, 0].float().argmax(1)], dim=1)
 
@@ -186,14 +231,17 @@ def run(
     return module, source, {**module.state_dict(), **source.replay.columns}
 
 
-def test_keypoints_are_learnt_first_and_then_stand_still(tmp_path: Path) -> None:
-    module, source, weights = run(tmp_path, 2)
+@pytest.mark.parametrize("autoencoder", [None, AUTOENCODER])
+def test_what_sees_is_learnt_first_and_then_stands_still(autoencoder: dict[str, Any] | None, tmp_path: Path) -> None:
+    module, source, weights = run(tmp_path, 2, autoencoder=autoencoder)
     assert (source.keypoint_updates_done, source.updates, source.decisions) == (5, 20, 32)
     fresh, at_three, at_six = (
-        agent().state_dict(),
+        agent(autoencoder=autoencoder).state_dict(),
         *(torch.load(tmp_path / f"step={step}.ckpt", weights_only=True)["state_dict"] for step in (3, 6)),
     )
-    for name in ("imm.keynet.body.fine.0.weight", "imm.gennet.appearance.0.0.weight"):
+    latents = ["autoencoder.convolutions.layers.0.weight", "autoencoder.decoder.linear.weight"]
+    points = ["imm.keynet.body.fine.0.weight", "imm.gennet.appearance.0.0.weight"]
+    for name in points + (latents if autoencoder is not None else []):
         assert not torch.equal(fresh[name], at_three[name])
         assert torch.equal(at_six[name], weights[name])
     assert torch.equal(fresh["actor.net.0.weight"], at_three["actor.net.0.weight"])
@@ -204,9 +252,18 @@ def test_keypoints_are_learnt_first_and_then_stand_still(tmp_path: Path) -> None
     torch.testing.assert_close(described, module.describe(frames), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("step", "described_frames"), [(3, 1), (9, 1), (9, 2), (18, 1)])
-def test_resuming_is_exact(step: int, described_frames: int, tmp_path: Path) -> None:
-    settings = {"described_frames": described_frames}
+@pytest.mark.parametrize(
+    ("step", "settings"),
+    [
+        (3, {}),
+        (9, {}),
+        (18, {}),
+        (9, {"described_frames": 2}),
+        (3, {"autoencoder": AUTOENCODER}),
+        (9, {"autoencoder": AUTOENCODER}),
+    ],
+)
+def test_resuming_is_exact(step: int, settings: dict[str, Any], tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", 2, **settings)[2]
     resumed = run(tmp_path / "resumed", 2, tmp_path / "whole" / f"step={step}.ckpt", **settings)[2]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
