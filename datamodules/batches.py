@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from handgen.datamodules.augmentation import BatchAugmentation
 
@@ -72,16 +74,16 @@ class EpochSampler(DistributedSampler[Batch]):
     ``DistributedSampler``.
 
     Args:
-        data: The data set.
+        data: The data set; if it has an attribute ``epoch``, an int64 tensor, that is kept up to date.
         world_size: Number of processes.
         rank: This process.
         shuffle: Whether to shuffle; without it the order is that of the data set.
         seed: Seed of the order.
     """
 
-    def __init__(self, data: HandImages, world_size: int, rank: int, shuffle: bool, seed: int) -> None:
+    def __init__(self, data: Dataset[Batch], world_size: int, rank: int, shuffle: bool, seed: int) -> None:
         super().__init__(data, world_size, rank, shuffle=shuffle, seed=seed, drop_last=shuffle)
-        self.data = data
+        self.drawn_for: Tensor | None = getattr(data, "epoch", None)
         self._skip = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -91,7 +93,8 @@ class EpochSampler(DistributedSampler[Batch]):
             epoch: Epoch number, from 0.
         """
         super().set_epoch(epoch)
-        self.data.epoch.fill_(epoch)
+        if self.drawn_for is not None:
+            self.drawn_for.fill_(epoch)
 
     def skip_once(self, count: int) -> None:
         """Leave out the first ``count`` images of the next epoch only: they were seen before an interruption.
@@ -106,3 +109,61 @@ class EpochSampler(DistributedSampler[Batch]):
         skip, self._skip = self._skip, 0
         rows: list[Any] = list(super().__iter__())
         return iter(rows[skip:])
+
+
+class ShuffledBatches(LightningDataModule):
+    """A data module whose training batches depend on a seed and the epoch alone: a resumed run goes on in mid-epoch.
+
+    Args:
+        shuffle_seed: seed of the order.
+        batch_size: rows of a batch (per process).
+    """
+
+    def __init__(self, shuffle_seed: int, batch_size: int) -> None:
+        super().__init__()
+        self.shuffle_seed = shuffle_seed
+        self.batch_size = batch_size
+        self._resume_batch = 0
+
+    def shuffled(self, data: Dataset[Batch], num_workers: int = 0) -> DataLoader[Batch]:
+        """Whole shuffled batches of the coming epochs; those that were seen before an interruption are left out.
+
+        Args:
+            data: returns a batch for a list of rows.
+            num_workers: processes that fetch them.
+        """
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler = EpochSampler(data, world, rank, shuffle=True, seed=self.shuffle_seed)
+        sampler.skip_once(self._resume_batch * self.batch_size)
+        self._resume_batch = 0
+        return DataLoader(
+            data,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=True,
+            num_workers=num_workers,
+            collate_fn=identity,
+            pin_memory=torch.cuda.is_available(),
+            # Else each iterator draws a seed from torch's own, and an epoch that is resumed in its middle has one more.
+            generator=torch.Generator(),
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """The order's seed and the place in the epoch (plain integers, for weights-only loading)."""
+        trainer = self.trainer
+        progress = trainer.fit_loop.epoch_loop.batch_progress.state_dict() if trainer else None
+        done = progress["current"]["processed"] if progress else 0
+        # At the end of an epoch nothing is left of it: the next one starts at its first batch.
+        over = trainer is None or done >= trainer.num_training_batches
+        return {"shuffle_seed": self.shuffle_seed, "batches_done": 0 if over else int(done)}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue the interrupted epoch at its next batch; what has no such state begins it again.
+
+        Args:
+            state_dict: What ``state_dict`` returned.
+        """
+        # Lightning takes a loader without a state for one that starts the epoch again; ours does not.
+        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
+        self.shuffle_seed = state_dict.get("shuffle_seed", self.shuffle_seed)
+        self._resume_batch = state_dict.get("batches_done", 0)

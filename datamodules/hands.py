@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from handgen import paths
 from handgen.datamodules.augmentation import BatchAugmentation
-from handgen.datamodules.batches import EpochSampler, HandImages, identity
+from handgen.datamodules.batches import EpochSampler, HandImages, ShuffledBatches, identity
 from handgen.datamodules.hands_settings import check_settings
 from handgen.datamodules.image_cache import ImageCache
 from handgen.errors import UserError
@@ -29,7 +27,7 @@ DatasetName = Literal["synthetic", "hands11k", "folder"]
 Augmentation = Literal["flip", "affine", "colour"]
 
 
-class HandsDataModule(LightningDataModule):
+class HandsDataModule(ShuffledBatches):
     """Images of hands with the fingers up and the wrist at the bottom, on a plain background.
 
     Every image is decoded or rendered once into a uint8 memory map under ``cache_dir``; a batch is then one
@@ -108,10 +106,10 @@ class HandsDataModule(LightningDataModule):
         orientation: Literal["auto", "up", "down"] = "auto",
         shuffle_seed: int | None = None,
     ) -> None:
-        super().__init__()
+        global_seed = int(os.environ.get("PL_GLOBAL_SEED", seed))  # what seed_everything left there
+        super().__init__(global_seed if shuffle_seed is None else shuffle_seed, batch_size)
         self.source = dataset
         self.image_size = image_size
-        self.batch_size = batch_size
         self.counts = {"train": train_count, "val": val_count, "test": test_count}
         self.seed = seed
         self.kinds = tuple(kinds)
@@ -136,9 +134,6 @@ class HandsDataModule(LightningDataModule):
         self.crop = crop
         self.margin = margin
         self.orientation = orientation
-        global_seed = int(os.environ.get("PL_GLOBAL_SEED", seed))  # what seed_everything left there
-        self.shuffle_seed = global_seed if shuffle_seed is None else shuffle_seed
-        self._resume_batch = 0
         self._reported = False
         self._cache: ImageCache | None = None
         check_settings(self)
@@ -215,26 +210,6 @@ class HandsDataModule(LightningDataModule):
             batch = {**batch, "image": batch["image"].float() / 255}
         return batch
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the order's seed and the place in the epoch (plain integers, for weights-only loading)."""
-        trainer = self.trainer
-        progress = trainer.fit_loop.epoch_loop.batch_progress.state_dict() if trainer else None
-        done = progress["current"]["processed"] if progress else 0
-        # At the end of an epoch nothing is left of it: the next one starts at its first batch.
-        over = trainer is None or done >= trainer.num_training_batches
-        return {"shuffle_seed": self.shuffle_seed, "batches_done": 0 if over else int(done)}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue the interrupted epoch at its next batch.
-
-        Args:
-            state_dict: What ``state_dict`` returned.
-        """
-        # Lightning takes a loader without a state for one that starts the epoch again; ours does not.
-        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
-        self.shuffle_seed = state_dict["shuffle_seed"]
-        self._resume_batch = state_dict["batches_done"]
-
     def _loader(self, split: str, shuffle: bool, transform: BatchAugmentation | None = None) -> DataLoader[Batch]:
         images = self.images(split)
         if len(images) < (self.batch_size if shuffle else 1):
@@ -244,21 +219,17 @@ class HandsDataModule(LightningDataModule):
             )
         sides = torch.tensor([SIDE_CODES.get(side, -1) for side in self.metadata(split)["side"]])
         data = HandImages(images, sides, transform, self.shuffle_seed)
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = EpochSampler(data, world, rank, shuffle=shuffle, seed=self.shuffle_seed)
         if shuffle:
-            sampler.skip_once(self._resume_batch * self.batch_size)
-            self._resume_batch = 0
+            return self.shuffled(data, self.num_workers)
+        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        sampler = EpochSampler(data, world, rank, shuffle=False, seed=self.shuffle_seed)
         return DataLoader(
             data,
             batch_size=self.batch_size,
             sampler=sampler,
-            drop_last=shuffle,
             num_workers=self.num_workers,
             collate_fn=identity,
             pin_memory=torch.cuda.is_available(),
-            # Else each iterator draws a seed from torch's own, and an epoch that is resumed in its middle has one more.
-            generator=torch.Generator(),
         )
 
     def _open_cache(self) -> ImageCache:

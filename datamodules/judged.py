@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from handgen import paths
 from handgen.anatomy import KINDS, RENDERER_VERSION, VALID, render_hands
 from handgen.anatomy.judges import JUDGE_SIZE
-from handgen.datamodules.batches import identity
+from handgen.datamodules.batches import ShuffledBatches, identity
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.datamodules.planted import PlantedPhotographs, open_planted
 from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, check_render_size, render_on_all_cores, split_ranges
@@ -57,7 +56,7 @@ class JudgedHands(Dataset[Batch]):
         return batch
 
 
-class JudgedHandsDataModule(LightningDataModule):
+class JudgedHandsDataModule(ShuffledBatches):
     """Rendered valid and malformed hands with labels, cached; optionally one half of the training hands.
 
     A batch holds ``image`` and ``mask`` (float in [0, 1] on the device), ``kind`` int64 (B,) index into ``KINDS``,
@@ -93,14 +92,13 @@ class JudgedHandsDataModule(LightningDataModule):
         data_root: str | None = None,
         cache_dir: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(seed, batch_size)
         check_at_least(JUDGE_SIZE, image_size=image_size)  # what judges see
         check_render_size(image_size)
         check_at_least(1, batch_size=batch_size, train_count=train_count, val_count=val_count, test_count=test_count)
         self.data_root = paths.data_root(data_root)
         self.photographs = photographs == "yes" or (photographs == "auto" and (self.data_root / "hands11k").is_dir())
         self.image_size = image_size
-        self.batch_size = batch_size
         self.counts = {"train": train_count, "val": val_count, "test": test_count}
         self.half = half
         self.seed = seed
@@ -160,15 +158,15 @@ class JudgedHandsDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled whole batches."""
-        return self._loader("train", shuffle=True)
+        return self.shuffled(self.hands("train"))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation hands in order."""
-        return self._loader("val", shuffle=False)
+        return self._in_order("val")
 
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         """The test hands in order; then, where there are some, photographs of unseen subjects."""
-        loaders = [self._loader("test", shuffle=False)]
+        loaders = [self._in_order("test")]
         if self.photographs:
             photographs = self.planted("test")
             loaders.append(DataLoader(photographs, self.batch_size, sampler=whole(photographs), collate_fn=identity))
@@ -180,13 +178,9 @@ class JudgedHandsDataModule(LightningDataModule):
         pixels = {name: value.float() / 255 for name, value in batch.items() if value.dtype == torch.uint8}
         return {**batch, **pixels}
 
-    def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
+    def _in_order(self, split: str) -> DataLoader[Batch]:
         hands = self.hands(split)
-        if not shuffle:
-            return DataLoader(hands, self.batch_size, sampler=whole(hands), collate_fn=identity)
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        order: DistributedSampler[Any] = DistributedSampler(hands, world, rank, shuffle=True, seed=self.seed)
-        return DataLoader(hands, self.batch_size, sampler=order, collate_fn=identity, drop_last=True)
+        return DataLoader(hands, self.batch_size, sampler=whole(hands), collate_fn=identity)
 
 
 def whole(data: Any) -> DistributedSampler[Any]:

@@ -14,9 +14,6 @@ import pytest
 import torch
 from small_runs import SMALL, command, logged, newest, variables, weights
 
-UNPROVEN = ("judge_a", "vae_sac")
-"""Judges do not resume exactly yet; the repair of latents takes too long to be killed often."""
-
 KILLS = int(os.environ.get("HANDGEN_KILLS", "2"))
 LASTING = ["--trainer.max_epochs=6", "--evaluate_after_fit=false"]
 
@@ -80,7 +77,7 @@ def assert_equal(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.integration
-@pytest.mark.parametrize("name", [name for name in SMALL if name not in UNPROVEN])
+@pytest.mark.parametrize("name", SMALL)
 def test_killed_or_repeated_training_ends_as_if_nothing_had_happened(name: str, tmp_path: Path) -> None:
     seconds = train(name, tmp_path, "whole")
     train(name, tmp_path, "again")
