@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from handgen.anatomy.evaluation import Judge, judge_images
-from handgen.callbacks.hand_evaluation import load_judges
+from handgen.anatomy.judges import load_judges
 from handgen.errors import UserError, check_at_least
 from handgen.loggers import log_metrics
 from handgen.random_state import seeded

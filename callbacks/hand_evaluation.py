@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -22,6 +22,7 @@ from handgen.anatomy.evaluation import (
     prepare_reference,
     shuffled,
 )
+from handgen.anatomy.judges import load_judges
 from handgen.anatomy.metrics import nearest_neighbours
 from handgen.anatomy.sheets import contact_sheet, neighbour_sheet
 from handgen.errors import UserError
@@ -60,13 +61,6 @@ class Drawn:
 
     images: Tensor
     cost: Cost | None = None
-
-
-def load_judges() -> Mapping[str, Judge]:
-    """The judges that come with handgen (imported late: their weights are read from disk)."""
-    from handgen.anatomy.judges import load_judges as load
-
-    return cast(Mapping[str, Judge], load())
 
 
 class HandEvaluation(Callback):

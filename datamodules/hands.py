@@ -18,8 +18,8 @@ from handgen.datamodules.batches import EpochSampler, HandImages, ShuffledBatche
 from handgen.datamodules.hands_settings import check_settings
 from handgen.datamodules.image_cache import ImageCache
 from handgen.errors import UserError
+from handgen.photo_lists import SPLITS, list_folder, list_hands11k
 
-SPLITS = ("train", "val", "test")
 SIDE_CODES = {"right": 0, "left": 1}
 
 Batch = dict[str, Tensor]
@@ -240,7 +240,6 @@ class HandsDataModule(ShuffledBatches):
 
             return open_rendered(self.cache_dir, self.image_size, self.counts, self.seed, self.kinds, self.upright)
         from handgen.datamodules.photographs import Preprocessing, open_photographs
-        from handgen.photo_lists import list_folder, list_hands11k
 
         if self.source == "hands11k":
             photos = list_hands11k(self.data_root / "hands11k", self.filters)

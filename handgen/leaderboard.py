@@ -133,7 +133,7 @@ class Judging:
     """
 
     def __init__(self, count: int, rewarded: tuple[str, ...] = ()) -> None:
-        from handgen.callbacks.hand_evaluation import load_judges
+        from handgen.anatomy.judges import load_judges
         from handgen.datamodules.hands import HandsDataModule
 
         data = HandsDataModule(dataset="synthetic", image_size=SIZE)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from handgen.anatomy.judge_networks import JudgeNetwork
 from handgen.errors import UserError
 from handgen.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from handgen.anatomy.evaluation import Judge
 
 WEIGHTS = Path(__file__).parent / "weights"
 LEARNED = {"judge_a": "plain", "judge_b": "residual"}
@@ -168,7 +171,7 @@ def load_learned_judge(path: Path) -> LearnedJudge:
 
 
 @cache
-def load_judges() -> dict[str, nn.Module]:
+def load_judges() -> dict[str, Judge]:
     """The judges that ship with the package: ``judge_a``, ``judge_b`` and ``geometric``, in evaluation mode.
 
     Raises:
@@ -176,5 +179,5 @@ def load_judges() -> dict[str, nn.Module]:
     """
     from handgen.anatomy.geometric import load_geometric_judge
 
-    judges: dict[str, nn.Module] = {name: load_learned_judge(WEIGHTS / f"{name}.pt") for name in LEARNED}
+    judges: dict[str, Judge] = {name: load_learned_judge(WEIGHTS / f"{name}.pt") for name in LEARNED}
     return {**judges, "geometric": load_geometric_judge(WEIGHTS / "geometric.pt")}

@@ -23,14 +23,13 @@ from handgen.arm.thumb_side import looks_left
 from handgen.errors import UserError
 from handgen.paths import data_root
 from handgen.photo_files import BadImage, read_photograph
-from handgen.photo_lists import list_folder, list_hands11k
+from handgen.photo_lists import SPLITS, list_folder, list_hands11k
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 ENOUGH = 512
 """Pixels of a photograph's larger side that are decoded at least."""
-SPLITS = ("train", "val", "test")
 FILMS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 
