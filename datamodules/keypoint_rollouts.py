@@ -26,7 +26,7 @@ class KeypointAgent(Agent, Describer, Protocol):
         """See frames, uint8 (N, S C, H, W), before the first update of the keypoints."""
 
     def settle(self, frames: Tensor) -> None:
-        """Choose what is told of frames, when the keypoints have been learnt."""
+        """Choose what is told of frames, in the order in which they came, when the keypoints have been learnt."""
 
 
 class KeypointRollouts(ReplayDataModule):
@@ -127,8 +127,8 @@ class KeypointRollouts(ReplayDataModule):
         self.described = True
 
     def _stored(self) -> Tensor:
-        """All frames in the replay, uint8 (N, S C, H, W)."""
-        indices = torch.arange(len(self.replay), device=self._obs.device)
+        """All frames in the replay, uint8 (N, S C, H, W), of one environment after the other, as they came."""
+        indices = torch.arange(len(self.replay), device=self._obs.device).view(-1, self.num_envs).T.flatten()
         return cast(FrameReplay, self.replay).frames(indices, self.describer.described_frames)
 
     @property

@@ -9,6 +9,8 @@ LARGEST_ERROR = 0.1
 """In [-1, 1] units: a point that jumps farther, as where its part is hidden, tells nothing about precision."""
 SMALLEST_ERROR = 1e-3
 """A point that never errs would be infinitely reliable, even if it never moves."""
+SMALLEST_CHANGE = 1e-2
+"""The same of a latent, in units of its tanh."""
 
 
 class KeypointState(nn.Module):
@@ -24,15 +26,24 @@ class KeypointState(nn.Module):
         description_dim: numbers D that describe a frame.
         action_dim: numbers A of an action; 0 leaves the actions out.
         motion_scale: c, which brings differences to about the size of the points.
+        still_dim: of the D numbers, those at the end that are told of the newest frame alone, without differences.
     """
 
-    def __init__(self, frame_stack: int, description_dim: int, action_dim: int = 0, motion_scale: float = 3.0) -> None:
+    def __init__(
+        self,
+        frame_stack: int,
+        description_dim: int,
+        action_dim: int = 0,
+        motion_scale: float = 3.0,
+        still_dim: int = 0,
+    ) -> None:
         super().__init__()
         self.description_dim, self.action_dim, self.motion_scale = description_dim, action_dim, motion_scale
-        self.feature_dim = frame_stack * description_dim + (frame_stack - 1) * action_dim
+        self.moving_dim = description_dim - still_dim
+        self.feature_dim = description_dim + (frame_stack - 1) * (self.moving_dim + action_dim)
 
     def forward(self, known: Tensor) -> Tensor:
-        """What is known of each frame (B, T, D + A), newest last, to features (B, T D + (T - 1) A).
+        """What is known of each frame (B, T, D + A), newest last, to features (B, T D + (T - 1) A), less what is still.
 
         Args:
             known: descriptions (B, T, D), and beside each the action that led to the frame (A), 0 for an episode's
@@ -43,7 +54,8 @@ class KeypointState(nn.Module):
             newest_first[..., : self.description_dim],
             newest_first[:, :-1, self.description_dim : self.description_dim + self.action_dim],
         )
-        motion = self.motion_scale * (points[:, :-1] - points[:, 1:])
+        moving = points[..., : self.moving_dim]
+        motion = self.motion_scale * (moving[:, :-1] - moving[:, 1:])
         return torch.cat([points[:, 0], motion.flatten(1), actions.flatten(1)], dim=1)
 
 
@@ -63,17 +75,40 @@ def reliable_directions(points: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]
         (D, D), whose columns map coordinates less their mean to unit variance, the most reliable first, and the ratios
         of standard deviations (D,).
     """
-    centred = (points - points.mean(0)).double()
     deviations = errors.flatten(0, -2).double().clamp(-LARGEST_ERROR, LARGEST_ERROR)
+    return _directions(points, deviations, SMALLEST_ERROR)
+
+
+def slow_directions(latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions in the space of a latent along which it changes slowly from frame to frame.
+
+    An autoencoder that nothing tells which scenes are neighbours may give neighbours quite different latents, and tell
+    where things are by numbers that jump. Linear slow feature analysis (Wiskott and Sejnowski 2002, Neural Computation
+    14) finds what does not jump: the eigenvalue problem of `reliable_directions`, with the change from a frame to the
+    next in the place of errors.
+
+    Args:
+        latents: (N, L) of frames in the order in which they came; the few jumps where an episode ends count little.
+
+    Returns:
+        (L, L), whose columns map latents less their mean to unit variance, the slowest first, and the ratios of
+        standard deviations, of latents to changes (L,).
+    """
+    return _directions(latents, (latents[1:] - latents[:-1]).double(), SMALLEST_CHANGE)
+
+
+def _directions(found: Tensor, deviations: Tensor, smallest: float) -> tuple[Tensor, Tensor]:
+    """Directions (D, D) in which what was found (N, D) varies most relative to deviations (M, D), and the ratios."""
+    centred = (found - found.mean(0)).double()
     signal = centred.T @ centred / len(centred)
     noise = deviations.T @ deviations / len(deviations)
-    noise += SMALLEST_ERROR**2 * torch.eye(len(noise), dtype=torch.float64, device=noise.device)
+    noise += smallest**2 * torch.eye(len(noise), dtype=torch.float64, device=noise.device)
     whiten = torch.linalg.inv(torch.linalg.cholesky(noise))
     ratio, axes = torch.linalg.eigh(whiten @ signal @ whiten.T)
     ratio, axes = ratio.flip(0).clamp(min=0.0), axes.flip(1)
     directions = whiten.T @ axes
     scale = ((signal @ directions) * directions).sum(0).clamp(min=1e-12).sqrt()
-    return (directions / scale).to(points.dtype), ratio.sqrt().to(points.dtype)
+    return (directions / scale).to(found.dtype), ratio.sqrt().to(found.dtype)
 
 
 def shift_images(images: Tensor, right: int, down: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from handgen.errors import UserError
 from handgen.keypoints.module import build_imm
 from handgen.pixels.autoencoder import build_autoencoder
-from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images
+from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images, slow_directions
 from handgen.sac import SAC
 
 Batch = dict[str, Any]
@@ -46,6 +46,8 @@ class SACIMM(SAC):
         see_actions: let the agent see what it did between the frames.
         smallest_reliability: signal to noise below which a direction in the space of all coordinates is left out of
             the descriptions (`reliable_directions`); None tells every coordinate by itself.
+        smallest_slowness: ratio of a latent's standard deviation to that of its changes below which a direction in its
+            space is left out (`slow_directions`); None tells every number by itself.
         kwargs: those of :class:`handgen.sac.SAC`.
     """
 
@@ -63,6 +65,7 @@ class SACIMM(SAC):
         motion_scale: float = 3.0,
         see_actions: bool = True,
         smallest_reliability: float | None = 6.0,
+        smallest_slowness: float | None = 2.0,
         **kwargs: Any,
     ) -> None:
         if not 1 <= described_frames <= frame_stack:
@@ -70,9 +73,10 @@ class SACIMM(SAC):
         sizes = {"image_size": image_size, "image_channels": 3 * described_frames}
         model = build_imm(imm, **sizes)
         pictures = build_autoencoder(autoencoder, **sizes) if autoencoder is not None else None
-        size = 2 * int(model.hparams["keypoints"]) + (pictures.latent_dim if pictures is not None else 0)
+        latent_dim = pictures.latent_dim if pictures is not None else 0
+        size = 2 * int(model.hparams["keypoints"]) + latent_dim
         self.descriptions = frame_stack - described_frames + 1
-        state = KeypointState(self.descriptions, size, action_dim if see_actions else 0, motion_scale)
+        state = KeypointState(self.descriptions, size, action_dim if see_actions else 0, motion_scale, latent_dim)
         super().__init__(obs_dim=0, action_dim=action_dim, encoder=state, **kwargs)
         self.save_hyperparameters(ignore=["encoder", "trunk"])
         self.hparams.pop("obs_dim")  # no argument here: load_from_checkpoint would pass it on
@@ -94,7 +98,7 @@ class SACIMM(SAC):
 
     @torch.no_grad()
     def settle(self, frames: Tensor) -> None:
-        """Choose what of the keypoints is told, from frames uint8 (N, 3 S, H, W), when these have been learnt.
+        """Choose what is told, from frames uint8 (N, 3 S, H, W) in the order in which they came, when all is learnt.
 
         Raises:
             UserError: if nothing is reliable enough to be told.
@@ -120,6 +124,11 @@ class SACIMM(SAC):
                     "--model.smallest_reliability"
                 )
             self.description_map[:coordinates, :coordinates] = directions * (reliability >= floor)
+        slowest = self.hparams["smallest_slowness"]
+        if self.autoencoder is not None and slowest is not None:
+            start = found.shape[1] - self.autoencoder.latent_dim
+            directions, slowness = slow_directions(found[:, start:])
+            self.description_map[start:, start:] = directions * (slowness >= slowest)
         self._share(self.description_map)
 
     def _share(self, buffer: Tensor) -> None:

@@ -1,7 +1,9 @@
 """SAC on keypoints: descriptions as frames would give them, keypoints that stand still, exact resuming."""
 
+import math
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from handgen.datamodules.keypoint_replay import KeypointReplay
 from handgen.datamodules.keypoint_rollouts import KeypointRollouts
 from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.errors import UserError
-from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images
+from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images, slow_directions
 from handgen.pixels.sac_imm import SACIMM, SMALLEST_DEVIATION
 
 IMM: dict[str, Any] = {"keypoints": 2, "width": 4, "equivariance_weight": 0.0}
@@ -54,6 +56,39 @@ def test_the_state_is_places_and_motions_by_hand() -> None:
     places_and_motions = [4.0, -1.0, 20.0, -15.0, 10.0, 5.0]
     assert KeypointState(3, 2, 1, motion_scale=10.0)(known).tolist() == [[*places_and_motions, -0.5, 0.25]]
     assert KeypointState(3, 2, 0, motion_scale=10.0)(known).tolist() == [places_and_motions]
+
+
+def test_what_is_still_is_told_of_the_newest_frame_alone() -> None:
+    known = torch.tensor([[[1.0, 7.0, 9.0], [2.0, 8.0, 0.25]]])  # a coordinate, a latent, an action
+    state = KeypointState(2, 2, 1, motion_scale=10.0, still_dim=1)
+    assert state(known).tolist() == [[2.0, 8.0, 10.0, 0.25]]
+    assert state.feature_dim == 4
+
+
+def test_slow_directions_find_what_does_not_jump() -> None:
+    generator = torch.Generator().manual_seed(0)
+    slow = torch.sin(torch.arange(2000) * 2 * torch.pi / 50)  # 50 frames a round
+    jumping = torch.randn(2000, 3, generator=generator)
+    mixing = torch.tensor([[0.2, 0.1, -0.1, 0.3], [0.5, 0.0, 0.2, 0.1], [0.0, 0.4, 0.3, 0.0], [0.1, 0.2, 0.0, 0.5]])
+    latents = 0.7 + 10 * torch.cat([slow[:, None], jumping], dim=1) @ mixing
+    directions, slowness = slow_directions(latents)
+    told = (latents - latents.mean(0)) @ directions
+    torch.testing.assert_close(told.T @ told / len(told), torch.eye(4), atol=1e-3, rtol=0.0)
+    assert torch.corrcoef(torch.stack([told[:, 0], slow]))[0, 1].abs() > 0.99
+    # A sine that goes round in P frames changes by 2 sin(pi / P) of its size, noise by sqrt(2) of its.
+    assert slowness[0] == pytest.approx(1 / (2 * math.sin(math.pi / 50)), rel=0.1)
+    torch.testing.assert_close(slowness[1:], torch.full((3,), 0.5**0.5), atol=0.05, rtol=0.0)
+
+
+def test_frames_are_settled_on_in_the_order_in_which_they_came() -> None:
+    source = rollouts(num_envs=2, warmup_decisions=8)
+    source.trainer = SimpleNamespace(lightning_module=agent(), world_size=1, global_rank=0)  # type: ignore[assignment]
+    source.setup("fit")
+    source._warm_up()
+    frames = source._stored().unflatten(0, (2, 4))  # of each environment, none of which has ended
+    following = FrameReplay._next_obs(cast(FrameReplay, source.replay), torch.arange(8))[:, -3:].unflatten(0, (4, 2))
+    assert torch.equal(frames[:, 1:], following[:-1].transpose(0, 1))
+    assert not torch.equal(frames[0], frames[1])
 
 
 def test_reliable_directions_find_the_scene_behind_the_points() -> None:
@@ -128,7 +163,7 @@ def test_a_wrong_setting_of_the_autoencoder_gets_one_line(settings: dict[str, An
 
 def test_latents_are_told_beside_the_keypoints() -> None:
     frames = torch.randint(0, 256, (40, 3, SIZE, SIZE), dtype=torch.uint8)
-    module = agent(autoencoder=AUTOENCODER, smallest_reliability=0.0)
+    module = agent(autoencoder=AUTOENCODER, smallest_reliability=0.0, smallest_slowness=None)
     module.settle(frames)
     described = module.describe(frames)
     assert described.shape == (40, 4 + 3)
@@ -138,6 +173,9 @@ def test_latents_are_told_beside_the_keypoints() -> None:
     latent = module.autoencoder(frames)
     deviation = latent.std(0).clamp(min=SMALLEST_DEVIATION)
     torch.testing.assert_close(described[:, 4:], (latent - latent.mean(0)) / deviation, atol=1e-4, rtol=1e-4)
+    slow = agent(autoencoder=AUTOENCODER, smallest_slowness=1e6)
+    slow.settle(frames)
+    assert (slow.describe(frames)[:, 4:] == 0).all()
     assert module.act(torch.randn(2, 2, 7 + 1)).shape == (2, 1)  # of two frames and the actions that led to them
 
 
