@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, Protocol, cast
 
 import torch
@@ -16,7 +17,7 @@ from handgen.painter.actions import ActionTable
 from handgen.painter.checks import check_experience
 from handgen.painter.rollout import Rollout, paint_program, random_programs
 from handgen.painter.scenes import SceneWorld
-from handgen.painter.shifts import grid_side, shifted_pictures, shifted_programs
+from handgen.painter.shifts import grid_side, shifted_pictures, shifted_programs, varied_programs
 from handgen.painter.worlds import World
 from handgen.processes import gathered, process_count, process_rank, seed_of_process
 
@@ -75,6 +76,8 @@ class Paintings(LightningDataModule):
         distill_on: programs ``fitted`` to the training pictures, or ``random`` ones, whose renderings are the pictures.
         shift_cells: cells of the table's grid by which fitted programs are moved at most as they are learnt, and
             painted anew; their targets are moved along, where a cell is a whole number of pixels (else neither is).
+        varied_share: share of the fitted programs that are turned, stretched and sheared at random as they are learnt,
+            with their paintings in the place of the pictures (`handgen.painter.shifts.varied_programs`).
         fit_batch_size: B of ``fit`` and ``distill``.
         batch_size: B of ``rl``.
         warming_updates: batches of ``rl`` from which the discriminator alone learns.
@@ -97,6 +100,7 @@ class Paintings(LightningDataModule):
         distill_updates: int = 1500,
         distill_on: Literal["fitted", "random"] = "fitted",
         shift_cells: int = 2,
+        varied_share: float = 0.0,
         fit_batch_size: int = 64,
         batch_size: int = 64,
         warming_updates: int = 50,
@@ -115,6 +119,7 @@ class Paintings(LightningDataModule):
             fit_updates=(fit_updates, fit_updates >= 0, "not be negative"),
             distill_updates=(distill_updates, distill_updates >= 0, "not be negative"),
             shift_cells=(shift_cells, shift_cells >= 0, "not be negative"),
+            varied_share=(varied_share, 0.0 <= varied_share <= 1.0, "lie in [0, 1]"),
             batch_size=(batch_size, batch_size >= 2, "be at least 2"),
             fit_batch_size=(fit_batch_size, fit_batch_size >= 2, "be at least 2"),
             replay_batches=(replay_batches, replay_batches >= 1, "be at least 1"),
@@ -278,7 +283,14 @@ class Paintings(LightningDataModule):
         programs = self._fitted()
         rows = drawn_evenly(len(programs), count, self.generator)
         actions, target = self._shifted(programs[rows].to(painter.device), self._images(rows) if conditional else None)
-        return paint_program(world, actions, target=target)
+        varied = round(self.hparams["varied_share"] * count) if grid_side(painter.table) else 0
+        if not varied:
+            return paint_program(world, actions, target=target)
+        actions = torch.cat([varied_programs(painter.table, actions[:varied], self.generator), actions[varied:]])
+        made = paint_program(world, actions, target=target)
+        if target is None:
+            return made
+        return replace(made, target=torch.cat([made.finished[:varied], target[varied:]]))
 
     def _shifted(self, actions: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Programs (B, T, K), and targets (B, C, H, W) with them, moved by a few cells."""

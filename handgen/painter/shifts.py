@@ -1,6 +1,8 @@
-"""The same program a little to the side: a painter that has learnt one has learnt to write it anywhere."""
+"""The same program a little to the side, turned or stretched: a painter that has learnt one has learnt many."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -37,6 +39,45 @@ def shifted_programs(
     room_after = side - 1 - torch.where(used, cells, 0).amax(dim=(1, 2))
     moved = torch.maximum(torch.minimum(asked, room_after), -room_before)
     return _with_cells(table, actions, torch.where(used, cells + moved[:, None, None], cells)), moved
+
+
+def varied_programs(
+    table: ActionTable,
+    actions: Tensor,
+    generator: torch.Generator | None = None,
+    angle: float = math.radians(15.0),
+    stretch: float = 0.2,
+    jitter: float = 0.5,
+) -> Tensor:
+    """Each program turned, stretched along both axes and sheared about its middle, and each place moved a little.
+
+    Places that leave the grid stop at its border.
+
+    Args:
+        table: what an action is; its places are on a grid.
+        actions: (N, T, K).
+        generator: of the changes.
+        angle: largest rotation to either side, and largest shear, radians.
+        stretch: largest change of width and of height, as a share.
+        jitter: standard deviation of the places' own motion, in cells.
+
+    Returns:
+        (N, T, K).
+    """
+    side, names = grid_side(table), table.names
+    cells = _cells(table, actions).float()
+    used = table.used(actions)[..., [names.index(c.name) for c in table.components if _starts_place(c.name)], None]
+    middle = (cells * used).sum((1, 2)) / used.sum((1, 2)).clamp(min=1)
+    uniform = 2.0 * torch.rand(len(actions), 4, generator=generator).to(actions.device) - 1.0
+    cos, sin, shear = (uniform[:, 0] * angle).cos(), (uniform[:, 0] * angle).sin(), (uniform[:, 1] * angle).tan()
+    turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], dim=1)
+    slant = torch.eye(2, device=actions.device).repeat(len(actions), 1, 1)
+    slant[:, 0, 1] = shear
+    maps = turn @ slant @ torch.diag_embed(1.0 + stretch * uniform[:, 2:])
+    own = jitter * torch.randn(cells.shape, generator=generator).to(actions.device)
+    offsets = (cells - middle[:, None, None]) @ maps.transpose(1, 2)[:, None]
+    moved = (middle[:, None, None] + offsets + own).round().clamp(0, side - 1)
+    return _with_cells(table, actions, torch.where(used, moved, cells))
 
 
 def _starts_place(name: str) -> bool:

@@ -104,9 +104,9 @@ def test_paintings_of_a_target_stand_side_by_side() -> None:
     assert not torch.equal(target[0], target[2])
 
 
-@pytest.mark.parametrize("shift", [0, 2])
-def test_fitted_programs_are_moved_with_their_targets(shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = begin({"conditional": True}, shift_cells=shift, fit_updates=1)
+@pytest.mark.parametrize(("shift", "varied"), [(0, 0.0), (2, 0.0), (0, 0.5), (0, 1.0)])
+def test_fitted_programs_are_moved_with_their_targets(shift: int, varied: float) -> None:
+    source = begin({"conditional": True}, shift_cells=shift, varied_share=varied, fit_updates=1)
     programs = random_programs(source.painter.table, 40, 4, torch.Generator().manual_seed(0))
     programs[..., 1:5] = 10 + programs[..., 1:5] % 12  # away from the border
     programs[:, 0, 0] = 0.0
@@ -117,7 +117,8 @@ def test_fitted_programs_are_moved_with_their_targets(shift: int, monkeypatch: p
     torch.testing.assert_close(rollout.finished, rollout.target, atol=2 / 255, rtol=0.0)
     known = {tuple(row) for row in programs.flatten(1).tolist()}
     learnt = {tuple(row) for row in rollout.actions.transpose(0, 1).flatten(1).tolist()}
-    assert bool(learnt <= known) == (shift == 0)
+    assert len(learnt - known) / len(learnt) == pytest.approx(varied if shift == 0 else 1.0, abs=0.3)
+    assert bool(learnt <= known) == (shift == 0 and varied == 0.0)
 
 
 @pytest.mark.parametrize("painter", [{}, {"conditional": True, "imitation_weight": 0.1}])

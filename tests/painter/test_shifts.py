@@ -5,7 +5,7 @@ import torch
 
 from handgen.painter.actions import action_table
 from handgen.painter.rollout import paint_program, random_programs
-from handgen.painter.shifts import grid_side, shifted_pictures, shifted_programs
+from handgen.painter.shifts import grid_side, shifted_pictures, shifted_programs, varied_programs
 from handgen.painter.worlds import make_world
 
 
@@ -39,6 +39,37 @@ def test_nothing_leaves_the_canvas_and_what_is_not_needed_stays() -> None:
     moved, cells = shifted_programs(table, torch.tensor([row] * 50), 2, torch.Generator().manual_seed(0))
     assert (cells[:, 0] == 0).all() and set(cells[:, 1].tolist()) == {0, -1, -2}
     assert (moved[:, 0, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["fast_grey", "paper_grey", "compound_grey"])
+def test_a_varied_program_is_the_same_one_otherwise(name: str) -> None:
+    table, actions = action_table(name), programs(name)
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(varied_programs(table, actions, generator, angle=0.0, stretch=0.0, jitter=0.0), actions)
+    varied = varied_programs(table, actions, generator)
+    places = [c.name.startswith(("end", "control")) for c in table.components]
+    others = torch.tensor([not place for place in places])
+    assert torch.equal(varied[..., others], actions[..., others])
+    assert not torch.equal(varied, actions)
+    assert torch.equal(varied, varied.round())
+    assert torch.equal(varied[~table.used(actions)], actions[~table.used(actions)])
+
+
+def test_a_line_is_turned_and_stretched_about_its_middle() -> None:
+    table = action_table("fast_grey")
+    row = [[0.0, 10, 16, 0, 0, 0], [1.0, 22, 16, 16, 16, 2]]  # across, twelve cells long
+    actions = torch.tensor([row] * 400)
+    generator = torch.Generator().manual_seed(0)
+    varied = varied_programs(table, actions, generator, angle=0.5, stretch=0.0, jitter=0.0)
+    ends = varied[..., 1:3]
+    offset = ends[:, 1] - ends[:, 0]
+    torch.testing.assert_close(offset.norm(dim=1), torch.full((400,), 12.0), atol=1.5, rtol=0.0)  # a shear leaves it so
+    turned = torch.atan2(offset[:, 1], offset[:, 0])
+    assert -0.6 < turned.min() < -0.4 and 0.4 < turned.max() < 0.6
+    longer = varied_programs(table, actions, generator, angle=0.0, stretch=0.5, jitter=0.0)
+    length = (longer[:, 1, 1] - longer[:, 0, 1]) / 12
+    assert 0.4 < length.min() < 0.6 and 1.4 < length.max() < 1.6
+    assert (longer[:, :, 2] == 16).all()
 
 
 def test_tables_without_a_grid_have_none() -> None:
