@@ -21,6 +21,15 @@ def identity(batch: Any) -> Any:
     return batch
 
 
+def own_generator() -> torch.Generator:
+    """What a loader draws the seed of its workers from.
+
+    Without one, each of its iterators draws from torch's own random numbers: an epoch that is resumed in its middle has
+    one iterator more, and how often is validated would change what is trained.
+    """
+    return torch.Generator()
+
+
 class HandImages(Dataset[Batch]):
     """Images in a memory map, fetched a whole batch at a time.
 
@@ -144,8 +153,7 @@ class ShuffledBatches(LightningDataModule):
             num_workers=num_workers,
             collate_fn=identity,
             pin_memory=torch.cuda.is_available(),
-            # Else each iterator draws a seed from torch's own, and an epoch that is resumed in its middle has one more.
-            generator=torch.Generator(),
+            generator=own_generator(),
         )
 
     def state_dict(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from handgen import paths
 from handgen.datamodules.augmentation import BatchAugmentation
-from handgen.datamodules.batches import EpochSampler, HandImages, ShuffledBatches, identity
+from handgen.datamodules.batches import EpochSampler, HandImages, ShuffledBatches, identity, own_generator
 from handgen.datamodules.hands_settings import check_settings
 from handgen.datamodules.image_cache import ImageCache
 from handgen.errors import UserError
@@ -230,6 +230,7 @@ class HandsDataModule(ShuffledBatches):
             num_workers=self.num_workers,
             collate_fn=identity,
             pin_memory=torch.cuda.is_available(),
+            generator=own_generator(),
         )
 
     def _open_cache(self) -> ImageCache:

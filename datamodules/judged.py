@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from handgen import paths
 from handgen.anatomy import KINDS, RENDERER_VERSION, VALID, render_hands
 from handgen.anatomy.judges import JUDGE_SIZE
-from handgen.datamodules.batches import ShuffledBatches, identity
+from handgen.datamodules.batches import ShuffledBatches, identity, own_generator
 from handgen.datamodules.image_cache import Chunk, Columns, ImageCache, build_cache, cache_key, chunks_of, open_cache
 from handgen.datamodules.planted import PlantedPhotographs, open_planted
 from handgen.datamodules.rendered import CHUNK, FIRST_INDEX, check_render_size, render_on_all_cores, split_ranges
@@ -168,8 +168,7 @@ class JudgedHandsDataModule(ShuffledBatches):
         """The test hands in order; then, where there are some, photographs of unseen subjects."""
         loaders = [self._in_order("test")]
         if self.photographs:
-            photographs = self.planted("test")
-            loaders.append(DataLoader(photographs, self.batch_size, sampler=whole(photographs), collate_fn=identity))
+            loaders.append(self._ordered(self.planted("test")))
         return loaders
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -179,8 +178,10 @@ class JudgedHandsDataModule(ShuffledBatches):
         return {**batch, **pixels}
 
     def _in_order(self, split: str) -> DataLoader[Batch]:
-        hands = self.hands(split)
-        return DataLoader(hands, self.batch_size, sampler=whole(hands), collate_fn=identity)
+        return self._ordered(self.hands(split))
+
+    def _ordered(self, data: Dataset[Batch]) -> DataLoader[Batch]:
+        return DataLoader(data, self.batch_size, sampler=whole(data), collate_fn=identity, generator=own_generator())
 
 
 def whole(data: Any) -> DistributedSampler[Any]:

@@ -283,7 +283,7 @@ class Paintings(LightningDataModule):
         programs = self._fitted()
         rows = drawn_evenly(len(programs), count, self.generator)
         actions, target = self._shifted(programs[rows].to(painter.device), self._images(rows) if conditional else None)
-        varied = round(self.hparams["varied_share"] * count) if grid_side(painter.table) else 0
+        varied = round(self.hparams["varied_share"] * count)
         if not varied:
             return paint_program(world, actions, target=target)
         actions = torch.cat([varied_programs(painter.table, actions[:varied], self.generator), actions[varied:]])

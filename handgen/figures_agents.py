@@ -23,7 +23,7 @@ PIXELS = {
     "sac_ae_imm_poster": "autoencoder and keypoints of stacks",
     "sac_imm_poster": "keypoints of stacks, learnt beside",
 }
-"""Agents on cart-pole swing-up, in the order of docs/pixels.md."""
+"""Agents on cart-pole swing-up, in the order of the table of returns in docs/pixels.md."""
 REMEDIES = {
     "sac_imm_poster": "the original: keypoints of stacks, learnt beside the agent",
     "sac_imm_first": "keypoints learnt first, then fixed",
@@ -137,7 +137,7 @@ def _draw_pixels(agents: dict[str, list[Record]], path: Path) -> Path:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 5.0), layout="constrained")
     for position, (name, label) in enumerate(PIXELS.items()):
         for points in curves(agents[name], "return").values():
             seeds = max(len(values) for values in points.values())
@@ -147,10 +147,10 @@ def _draw_pixels(agents: dict[str, list[Record]], path: Path) -> Path:
         axes.annotate(
             label, (100_000, value), xytext=(4, 8), textcoords="offset points", ha="right", va="bottom", size=8
         )
-    axes.set(xlabel="environment steps, random ones included", ylim=(0, 1150))
-    axes.set_ylabel("return of the mean action")
+    axes.set(xlabel="environment steps, random ones included", ylabel="return of the mean action", ylim=(0, 950))
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="upper left", fontsize=8)
+    handles = axes.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path

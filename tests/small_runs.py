@@ -51,6 +51,10 @@ SMALL: dict[str, list[str]] = {
         *PIXELS, "--data.keypoint_updates=4", "--data.keypoint_batch_size=4", "--model.smallest_reliability=null",
         "--model.resets_env_steps=[600]",
     ],
+    "sac_ae_imm": [
+        *PIXELS, "--data.keypoint_updates=4", "--data.keypoint_batch_size=4", "--model.smallest_reliability=null",
+        "--model.smallest_slowness=null", "--model.autoencoder.filters=4",
+    ],
     "sac_ae": PIXELS,
     "spiral_digits": [
         "--model.image_size=16", "--model.width=16", "--model.length=3", "--model.strokes=2",

@@ -1,6 +1,7 @@
 """Every experiment there is: its settings are accepted, and its header says what it is and what it takes."""
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def test_its_settings_are_accepted_and_explained(name: str, capsys: pytest.Captu
     assert summary(EXPERIMENTS[name])
     for told in ("Wall time", "Final metric", f"python -m handgen fit --config experiments/{name}.yaml"):
         assert told in head, f"{name}: its header does not say {told}"
+    assert re.search(r"Wall time[^:]*: [^#]*?(\d|that of)", head), f"{name}: its header gives no time"
 
 
 def test_an_experiment_states_the_differences_from_another(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from handgen.errors import UserError, check_at_least, check_positive, check_ranges
 from handgen.painter.actions import action_table
 from handgen.painter.scenes import MOST_OBJECTS
+from handgen.painter.shifts import grid_side
 from handgen.painter.world import CHANNELS
 
 Settings = Mapping[str, Any]
@@ -53,6 +54,8 @@ def check_experience(data: Settings, painter: Settings) -> None:
     check_ranges(
         most_objects=(data["most_objects"], not scenes or 1 <= data["most_objects"] <= most, f"lie in [1, {most}]")
     )
+    if data["varied_share"] > 0 and not (on_fitted and grid_side(action_table(painter["table"]))):
+        raise UserError("varied_share is for programs that are fitted and have their places on a grid: set it to 0")
     imitates = on_fitted and (data["distill_updates"] > 0 or painter["imitation_weight"] > 0)
     if data["fit_updates"] == 0 and (imitates or data["real"] == "programs" or painter["joint"]):
         raise UserError(

@@ -5,6 +5,7 @@ Yarats et al. 2021, *Improving Sample Efficiency in Model-Free Reinforcement Lea
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handgen.errors import UserError, check_at_least, check_positive
+from handgen.errors import UserError, check_at_least, check_choices, check_positive, check_ranges
 from handgen.pixels.images import to_image
 from handgen.precision import Compute, autocast
 from handgen.sac.networks import EnsembleLinear
@@ -152,6 +153,8 @@ class FrameAutoencoder(nn.Module):
         latent_weight: float = 1e-6,
         compute: Compute = "auto",
     ) -> None:
+        check_choices(compute=(compute, Compute))
+        check_strides(strides)
         check_positive(lr=lr)
         check_at_least(1, latent_dim=latent_dim, filters=filters)
         check_at_least(0, decoder_weight=decoder_weight, latent_weight=latent_weight)
@@ -200,7 +203,17 @@ def build_autoencoder(settings: dict[str, Any], **sizes: Any) -> FrameAutoencode
         return FrameAutoencoder(**sizes, **settings)
     except TypeError as error:
         why = str(error).removeprefix("FrameAutoencoder.__init__() ")
-        raise UserError(f"autoencoder: {why} (--model.help=handgen.pixels.autoencoder.FrameAutoencoder)") from error
+        there = ", ".join(name for name in inspect.signature(FrameAutoencoder).parameters if name not in sizes)
+        raise UserError(f"autoencoder: {why} (there are {there})") from error
+
+
+def check_strides(strides: Sequence[int]) -> None:
+    """Refuse strides that are none.
+
+    Raises:
+        UserError: if there is none, or one below 1.
+    """
+    check_ranges(strides=(list(strides), len(strides) > 0 and min(strides) >= 1, "be at least 1 each"))
 
 
 def map_sizes(size: int, strides: Sequence[int]) -> list[int]:

@@ -10,7 +10,7 @@ LARGEST_ERROR = 0.1
 SMALLEST_ERROR = 1e-3
 """A point that never errs would be infinitely reliable, even if it never moves."""
 SMALLEST_CHANGE = 1e-2
-"""The same of a latent, in units of its tanh."""
+"""The same of a number of a latent."""
 
 
 class KeypointState(nn.Module):
@@ -88,7 +88,8 @@ def slow_directions(latents: Tensor) -> tuple[Tensor, Tensor]:
     next in the place of errors.
 
     Args:
-        latents: (N, L) of frames in the order in which they came; the few jumps where an episode ends count little.
+        latents: (N, L) of frames in the order in which they came; where an episode ends is a jump like any other, which
+            makes all look quicker than it is.
 
     Returns:
         (L, L), whose columns map latents less their mean to unit variance, the slowest first, and the ratios of

@@ -16,6 +16,7 @@ from handgen.pixels.autoencoder import (
     Decoder,
     LatentTrunk,
     autoencoder_loss,
+    check_strides,
     delta_orthogonal,
     reconstruction_target,
 )
@@ -100,8 +101,8 @@ class PixelSAC(AuxiliarySAC):
     ) -> None:
         if not autoencoder and imm is None:
             raise UserError("PixelSAC needs something to see with: autoencoder: true, settings of imm, or both")
+        check_strides(strides)
         check_ranges(
-            strides=(list(strides), len(strides) > 0 and min(strides) >= 1, "be at least 1 each"),
             filters=(filters, filters >= 1, "be at least 1"),
             latent_dim=(latent_dim, latent_dim >= 1, "be at least 1"),
             decoder_lr=(decoder_lr, decoder_lr > 0, "be positive"),

@@ -17,21 +17,30 @@ Batch = dict[str, Any]
 KEYPOINT_CLIP = 1.0
 SMALLEST_DEVIATION = 0.03
 """Coordinates that move less, in [-1, 1] units, are not blown up to unit variance: what they show is noise."""
+POINTS_SAY_NOTHING = (
+    "keypoints tell nothing: the best direction has a reliability of {best:.1f}, and {floor} is asked for: "
+    "train them longer (--data.keypoint_updates)"
+)
+LATENT_SAYS_NOTHING = (
+    "the autoencoder's latent jumps: its slowest direction varies {best:.1f} times as much as it changes from frame to "
+    "frame, and {floor} is asked for: train it longer (--data.keypoint_updates)"
+)
 BATCH = 256
 SHIFTS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 """Pixels by which frames are shifted to see how well their points follow."""
 
 
 class SACIMM(SAC):
-    """SAC on the keypoints that IMM finds in single frames.
+    """SAC on the keypoints that IMM finds in single frames, and on what an autoencoder makes of them if asked for.
 
     KeyNet (Jakab et al. 2018, arXiv:1806.07823) is learnt first, from the frames of the random decisions, and then
-    stands still; the agent's state is where its points are, how they moved and what it did (`KeypointState`). So
-    stored experience stays true, and a batch costs no pass through the network. Why each of this differs from agents
-    that learn keypoints and control at once is measured in docs/pixels.md.
+    stands still; the agent's state is where its points are, how they moved and what it did (`KeypointState`). The
+    autoencoder is learnt beside it, and its latent of the newest frame is told without differences. So stored
+    experience stays true, and a batch costs no pass through the networks. Why each of this differs from agents that
+    learn to see and to act at once is measured in docs/pixels.md.
 
     Two kinds of batches come from :class:`handgen.datamodules.keypoint_rollouts.KeypointRollouts`: frames ``image``
-    uint8 (B, 3 S, H, W), for the keypoints alone, and those of :class:`handgen.sac.SAC` with descriptions and
+    uint8 (B, 3 S, H, W), to learn to see from, and those of :class:`handgen.sac.SAC` with descriptions and
     actions (B, T, D + A) as ``obs`` and ``next_obs``.
 
     Args:
@@ -101,7 +110,7 @@ class SACIMM(SAC):
         """Choose what is told, from frames uint8 (N, 3 S, H, W) in the order in which they came, when all is learnt.
 
         Raises:
-            UserError: if nothing is reliable enough to be told.
+            UserError: if no keypoint is reliable enough to be told, or no direction of the latent slow enough.
         """
         for buffer in self.imm.buffers():  # running statistics: each process has had batches of its own
             self._share(buffer)
@@ -109,27 +118,29 @@ class SACIMM(SAC):
         self.description_mean.copy_(found.mean(0))
         self._share(self.description_mean)
         self.description_map.copy_(torch.diag(1.0 / found.std(0).clamp(min=SMALLEST_DEVIATION)))
-        floor = self.hparams["smallest_reliability"]
-        if floor is not None:
+        coordinates = self.description_dim - (self.autoencoder.latent_dim if self.autoencoder is not None else 0)
+        if self.hparams["smallest_reliability"] is not None:
             shifted = torch.cat([self._shifted_points(part.to(self.device)) for part in frames.split(BATCH)], dim=1)
-            coordinates = shifted.shape[2]
             points = found[:, :coordinates]
-            directions, reliability = reliable_directions(points, shifted - points)
-            self._share(directions)
-            self._share(reliability)  # so that all go on, or none
-            if reliability[0] < floor:
-                raise UserError(
-                    f"keypoints tell nothing: the best direction has a reliability of {float(reliability[0]):.1f}, and "
-                    f"{floor} is asked for: train them longer (--data.keypoint_updates) or lower "
-                    "--model.smallest_reliability"
-                )
-            self.description_map[:coordinates, :coordinates] = directions * (reliability >= floor)
-        slowest = self.hparams["smallest_slowness"]
-        if self.autoencoder is not None and slowest is not None:
-            start = found.shape[1] - self.autoencoder.latent_dim
-            directions, slowness = slow_directions(found[:, start:])
-            self.description_map[start:, start:] = directions * (slowness >= slowest)
+            told = slice(0, coordinates)
+            self._tell(told, *reliable_directions(points, shifted - points), "smallest_reliability", POINTS_SAY_NOTHING)
+        if self.autoencoder is not None and self.hparams["smallest_slowness"] is not None:
+            told = slice(coordinates, None)
+            self._tell(told, *slow_directions(found[:, told]), "smallest_slowness", LATENT_SAYS_NOTHING)
         self._share(self.description_map)
+
+    def _tell(self, told: slice, directions: Tensor, ratios: Tensor, setting: str, otherwise: str) -> None:
+        """Tell of some of what is found the directions whose ratio reaches a setting.
+
+        Raises:
+            UserError: if none does.
+        """
+        self._share(directions)
+        self._share(ratios)  # so that all go on, or none
+        floor = self.hparams[setting]
+        if ratios[0] < floor:
+            raise UserError(f"{otherwise.format(best=float(ratios[0]), floor=floor)} or lower --model.{setting}")
+        self.description_map[told, told] = directions * (ratios >= floor)
 
     def _share(self, buffer: Tensor) -> None:
         """Let all processes have what the first has found in its frames."""
@@ -182,6 +193,8 @@ class SACIMM(SAC):
         """One update of the keypoints, or one of the agent."""
         self.learns_keypoints = "image" in batch
         if not self.learns_keypoints:
+            if self.logs_now:
+                self.log("train/told_directions", self.description_map.any(dim=0).sum().float())
             return super().training_step(batch, batch_idx)
         self.env_steps.fill_(batch["env_steps"])
         terms = self.imm.terms(batch["image"].float() / 255.0)
@@ -193,7 +206,7 @@ class SACIMM(SAC):
             reconstruction = self.autoencoder.loss(batch["image"])
             if self.logs_now:
                 self.log("loss/autoencoder", reconstruction.detach())
-            loss = loss + reconstruction  # of other weights: Adam moves each as if it were alone
+            loss = loss + reconstruction  # of other weights: unclipped, Adam moves each as if it were alone
         return loss
 
     def follow(self, turn: int) -> None:
@@ -210,7 +223,7 @@ class SACIMM(SAC):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the keypoints' gradients, as in ``imm.yaml``, and the agent's by what the trainer is asked for."""
+        """Clip the keypoints' gradients, as in ``imm.yaml``, and those of all by what the trainer is asked for."""
         torch.nn.utils.clip_grad_norm_(self.imm.parameters(), KEYPOINT_CLIP)
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

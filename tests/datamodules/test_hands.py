@@ -151,6 +151,15 @@ def test_augmentation_differs_between_images_and_epochs_and_repeats_with_the_see
     assert torch.equal(runs[0], runs[2])
 
 
+def test_looking_leaves_the_random_numbers_of_training_alone(make_folder: Any) -> None:
+    data = folder_data(make_folder())
+    data.setup()
+    before = torch.get_rng_state()
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        assert len(list(loader)) >= 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_workers_change_nothing(make_folder: Any) -> None:
     root = make_folder(60)
     none, two = (list(folder_data(root, num_workers=workers).train_dataloader()) for workers in (0, 2))

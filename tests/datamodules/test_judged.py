@@ -47,6 +47,14 @@ def test_batches_are_float_on_the_device_and_whole() -> None:
     assert len(data.train_dataloader()) == 6
 
 
+def test_looking_leaves_the_random_numbers_of_training_alone() -> None:
+    data = judged()
+    before = torch.get_rng_state()
+    for loader in (data.train_dataloader(), data.val_dataloader(), *data.test_dataloader()):
+        assert len(list(loader)) >= 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_two_fifths_are_valid() -> None:
     assert MIXED_KINDS.count("valid") / len(MIXED_KINDS) == 0.4
     assert set(MIXED_KINDS) == set(KINDS)

@@ -55,6 +55,8 @@ RANDOM = {"source": "scenes", "fit_updates": 0, "distill_on": "random"}
         ({**SCENES, "length": 3}, {**RANDOM, "most_objects": 4}, r"most_objects must lie in \[1, 3\]"),
         ({**SCENES, "most_strokes": 1}, {**RANDOM, "most_objects": 2}, r"most_objects must lie in \[1, 1\]"),
         ({"conditional": True, "paintings_of_a_target": 3}, {}, "multiple of model.paintings_of_a_target=3"),
+        ({"table": "free_grey"}, {"varied_share": 0.5}, "places on a grid: set it to 0"),
+        ({}, {"distill_on": "random", "varied_share": 0.5}, "places on a grid: set it to 0"),
         ({"minibatches": 9}, {"batch_size": 8}, "at most data.batch_size=8"),
     ],
 )

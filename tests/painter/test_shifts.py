@@ -66,10 +66,34 @@ def test_a_line_is_turned_and_stretched_about_its_middle() -> None:
     torch.testing.assert_close(offset.norm(dim=1), torch.full((400,), 12.0), atol=1.5, rtol=0.0)  # a shear leaves it so
     turned = torch.atan2(offset[:, 1], offset[:, 0])
     assert -0.6 < turned.min() < -0.4 and 0.4 < turned.max() < 0.6
+    control = varied[:, 1, 3:5] - varied[:, 0, 1:3]  # lies in the middle of the line, and stays there
+    torch.testing.assert_close(control, offset / 2, atol=1.1, rtol=0.0)
     longer = varied_programs(table, actions, generator, angle=0.0, stretch=0.5, jitter=0.0)
     length = (longer[:, 1, 1] - longer[:, 0, 1]) / 12
     assert 0.4 < length.min() < 0.6 and 1.4 < length.max() < 1.6
     assert (longer[:, :, 2] == 16).all()
+
+
+def test_a_standing_line_is_sheared_and_stretched_by_a_share_of_its_own() -> None:
+    table, generator = action_table("fast_grey"), torch.Generator().manual_seed(0)
+    corner = [[0.0, 10, 10, 0, 0, 0], [1.0, 22, 10, 16, 10, 2], [0.0, 10, 22, 0, 0, 0], [1.0, 10, 10, 10, 16, 2]]
+    actions = torch.tensor([corner] * 400)
+    varied = varied_programs(table, actions, generator, angle=0.3, stretch=0.0, jitter=0.0)
+    along, down = (varied[:, k, 1:3] - varied[:, 0, 1:3] for k in (1, 2))
+    cosine = (along * down).sum(1) / along.norm(dim=1) / down.norm(dim=1)
+    assert cosine.std() > 0.1  # a turn alone would keep the right angle
+    stretched = varied_programs(table, actions, generator, angle=0.0, stretch=0.4, jitter=0.0)
+    width, height = stretched[:, 1, 1] - stretched[:, 0, 1], stretched[:, 2, 2] - stretched[:, 0, 2]
+    assert torch.corrcoef(torch.stack([width, height]))[0, 1].abs() < 0.2
+
+
+def test_places_move_a_little_and_stop_at_the_border() -> None:
+    table, generator = action_table("fast_grey"), torch.Generator().manual_seed(0)
+    row = [[0.0, 16, 16, 0, 0, 0], [1.0, 0, 31, 16, 16, 2]]
+    varied = varied_programs(table, torch.tensor([row] * 400), generator, angle=0.0, stretch=0.0, jitter=2.0)
+    assert 1.6 < varied[:, 0, 1].std() < 2.4
+    assert varied[:, 1, 1].min() == 0 and varied[:, 1, 2].max() == 31
+    assert varied[..., 1:5].min() >= 0 and varied[..., 1:5].max() <= 31
 
 
 def test_tables_without_a_grid_have_none() -> None:

@@ -21,7 +21,12 @@ SHRUNK = [
     "--trainer.log_every_n_steps=10",
 ]
 
-KEYPOINTS = ["--data.keypoint_updates=3", "--data.keypoint_batch_size=2", "--model.smallest_reliability=0"]
+KEYPOINTS = [
+    "--data.keypoint_updates=3",
+    "--data.keypoint_batch_size=2",
+    "--model.smallest_reliability=0",
+    "--model.smallest_slowness=0",
+]
 SEEING = ["sac_ae", "sac_ae_imm_poster", "sac_imm_poster", "sac_imm", "sac_ae_imm"]
 
 

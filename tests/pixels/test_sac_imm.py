@@ -20,6 +20,7 @@ from handgen.datamodules.keypoint_replay import KeypointReplay
 from handgen.datamodules.keypoint_rollouts import KeypointRollouts
 from handgen.datamodules.pixel_replay import FrameReplay
 from handgen.errors import UserError
+from handgen.pixels.autoencoder import FrameAutoencoder
 from handgen.pixels.keypoint_state import KeypointState, reliable_directions, shift_images, slow_directions
 from handgen.pixels.sac_imm import SACIMM, SMALLEST_DEVIATION
 
@@ -30,7 +31,7 @@ AUTOENCODER: dict[str, Any] = {"latent_dim": 3, "filters": 4, "strides": (2, 1),
 def agent(**settings: Any) -> SACIMM:
     torch.manual_seed(0)
     sizes = {"action_dim": 1, "image_size": SIZE, "frame_stack": 2, "hidden_dims": (16, 16)}
-    return SACIMM(**{**sizes, "imm": IMM, "smallest_reliability": None, **settings})
+    return SACIMM(**{**sizes, "imm": IMM, "smallest_reliability": None, "smallest_slowness": None, **settings})
 
 
 def rollouts(**settings: Any) -> KeypointRollouts:
@@ -153,6 +154,9 @@ def test_a_wrong_setting_of_the_keypoints_gets_one_line(settings: dict[str, Any]
         ({"latents": 3}, "autoencoder: .*latents"),
         ({"image_size": 9}, "autoencoder: image_size cannot be set"),
         ({"latent_dim": 0}, "latent_dim must be at least 1"),
+        ({"strides": [0]}, "strides must be at least 1 each"),
+        ({"strides": []}, "strides must be at least 1 each"),
+        ({"compute": "float16"}, "compute must be one of"),
         ({"lr": 0.0}, "lr must be positive"),
     ],
 )
@@ -173,13 +177,51 @@ def test_latents_are_told_beside_the_keypoints() -> None:
     latent = module.autoencoder(frames)
     deviation = latent.std(0).clamp(min=SMALLEST_DEVIATION)
     torch.testing.assert_close(described[:, 4:], (latent - latent.mean(0)) / deviation, atol=1e-4, rtol=1e-4)
-    slow = agent(autoencoder=AUTOENCODER, smallest_slowness=1e6)
-    slow.settle(frames)
-    assert (slow.describe(frames)[:, 4:] == 0).all()
     assert module.act(torch.randn(2, 2, 7 + 1)).shape == (2, 1)  # of two frames and the actions that led to them
 
 
-def test_the_autoencoder_is_moved_by_its_own_loss_alone() -> None:
+def test_of_the_latents_what_is_slow_is_told() -> None:
+    frames = torch.randint(0, 256, (40, 3, SIZE, SIZE), dtype=torch.uint8)
+    module = agent(autoencoder=AUTOENCODER)
+    assert module.autoencoder is not None
+    latent = module.autoencoder(frames).detach()
+    directions, slowness = slow_directions(latent)
+    assert slowness[0] > slowness[1] > slowness[2]
+    module = agent(autoencoder=AUTOENCODER, smallest_slowness=float(slowness[:2].mean()))
+    module.settle(frames)
+    told = module.describe(frames)[:, 4:]
+    torch.testing.assert_close(told[:, :1], (latent - latent.mean(0)) @ directions[:, :1], atol=1e-3, rtol=1e-3)
+    assert (told[:, 1:] == 0).all()
+    assert module.describe(frames)[:, :4].std(0).min() > 0.0  # the keypoints are told as ever
+    with pytest.raises(UserError, match="latent jumps"):
+        agent(autoencoder=AUTOENCODER, smallest_slowness=1e6).settle(frames)
+
+
+def test_the_loss_of_the_autoencoder_is_the_published_one() -> None:
+    model = FrameAutoencoder(3, SIZE, latent_weight=0.5, **{k: v for k, v in AUTOENCODER.items() if k != "lr"})
+    frames = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8)
+    torch.manual_seed(1)
+    found = model.loss(frames)
+    torch.manual_seed(1)
+    target = (torch.rand(4, 3, SIZE, SIZE) + frames // 8) / 32 - 0.5
+    latent = model(frames)
+    penalty = 0.5 * latent.square().sum() / 4
+    expected = (model.decoder(latent) - target).square().mean() + 0.5 * penalty
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_sees_slows_down_and_the_agent_does_not(tmp_path: Path) -> None:
+    module = run(tmp_path, 1, autoencoder=AUTOENCODER)[0]
+    optimiser = cast(Any, module.optimizers()).optimizer
+    rates = {group["name"]: group["lr"] for group in optimiser.param_groups}
+    begun = {group["name"]: group["initial_lr"] for group in optimiser.param_groups}
+    seeing = ("keypoints", "encoder", "decoder")
+    for name, rate in rates.items():
+        assert (rate < 0.1 * begun[name]) == (name in seeing), name
+    assert begun["encoder"] == begun["decoder"] == AUTOENCODER["lr"]
+
+
+def test_the_loss_of_the_autoencoder_moves_nothing_else() -> None:
     module = agent(autoencoder=AUTOENCODER)
     assert module.autoencoder is not None
     frames = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8)
