@@ -17,6 +17,7 @@ from handgen.arm.drawing import visible_digits
 from handgen.arm.env import ArmImitation
 from handgen.arm.geometry import as_tensors
 from handgen.arm.overlay import side_by_side
+from handgen.arm.signs import digits_right
 from handgen.episodes import mean_measurement
 from handgen.results import Measurement
 
@@ -38,6 +39,7 @@ class Imitations:
         visible_joint_error: (n,) the same over wrist, elbow and the digits that the target's silhouette shows: a finger
             before the palm can be bent in any way.
         first_mismatch: (n,) after the first decision: what looking at the result adds.
+        digits_right: (n,) 0 or 1, whether the digits that are raised are the right ones, NaN where nobody has said.
         persons: (n) whose hands they are; every target another's where that is not known.
         pictures: of some, target, arm and overlay side by side, uint8 (H, 3 H, 3).
     """
@@ -48,6 +50,7 @@ class Imitations:
     joint_error: Tensor
     visible_joint_error: Tensor
     first_mismatch: Tensor
+    digits_right: Tensor
     persons: list[str]
     pictures: list[Image]
 
@@ -74,13 +77,14 @@ def imitate_targets(env: ArmImitation, act: Act, indices: Sequence[int], shown: 
             obs, _, _, _, info = env.step(action_for(env, act, obs))
             first = float(info["mismatch"]) if decision == 0 else first
         errors = joint_errors(env.target.joints, info["joints"], env.size)
-        rows.append((info["mismatch"], info["iou"], info["success"], *errors, first))
+        right = digits_right(env.feeds[0].digits(int(index)), info["joints"])
+        rows.append((info["mismatch"], info["iou"], info["success"], *errors, first, right))
         if index in kept:
             pictures.append(side_by_side(env.target, env.simulator.camera(size)[0], env.robot_mask, size))
     known = getattr(env.feeds[0], "persons", None)
     persons = [known[index] if known else str(index) for index in indices]
-    mismatch, iou, success, error, visible_error, first_mismatch = torch.tensor(rows, dtype=torch.float64).T
-    return Imitations(mismatch, iou, success, error, visible_error, first_mismatch, persons, pictures)
+    mismatch, iou, success, error, visible_error, first_mismatch, right = torch.tensor(rows, dtype=torch.float64).T
+    return Imitations(mismatch, iou, success, error, visible_error, first_mismatch, right, persons, pictures)
 
 
 def joint_errors(truth: NDArray[np.float64] | None, joints: NDArray[np.float64], size: int) -> tuple[float, float]:
@@ -119,6 +123,8 @@ def measure(found: Imitations, dataset: str, variant: str) -> list[Measurement]:
     named["mismatch_first"] = found.first_mismatch
     if not found.joint_error.isnan().any():
         named |= {"joint_error_rad": found.joint_error, "joint_error_visible_rad": found.visible_joint_error}
+    if not found.digits_right.isnan().any():
+        named["digits_right"] = found.digits_right
     measured = [person_measurement(name, values, found.persons, variant) for name, values in named.items()]
     return [replace(measurement, dataset=dataset) for measurement in measured]
 

@@ -33,6 +33,24 @@ OPEN = (UNKNOWN, RAISED, RAISED, RAISED, RAISED)
 """A hand shown open: its thumb may lie beside it or stand off."""
 
 
+RAISED_BELOW = 1.0
+"""Radians of both joints of a digit together: half of the way from stretched to `TOUCHING`."""
+
+
+def digits_right(known: Angles, joints: NDArray[np.float64]) -> float:
+    """Whether (1 or 0) all digits of which something is known are raised, or not, as they should be; else NaN.
+
+    Args:
+        known: (10,) in radians, NaN where unknown.
+        joints: (12,) of the arm.
+    """
+    bent, wanted = joints[:10].reshape(-1, 2).sum(1), known.reshape(-1, 2).sum(1)
+    told = ~np.isnan(wanted)
+    if not told.any():
+        return float("nan")
+    return float(((bent < RAISED_BELOW) == (wanted < RAISED_BELOW))[told].all())
+
+
 def digit_angles(digits: tuple[tuple[float, float], ...] | None) -> Angles:
     """Angles (10,) in radians, in the order of the arm's joints; NaN where nothing is known.
 

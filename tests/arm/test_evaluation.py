@@ -15,6 +15,7 @@ from handgen.arm.evaluation import chosen, imitate_targets, joint_errors, measur
 from handgen.arm.film import DECISIONS, follow
 from handgen.arm.fit_body import descend, search
 from handgen.arm.geometry import actions_of, as_tensors, joints_of, random_joints, soft_silhouette
+from handgen.arm.signs import OPEN, SIGNS, digit_angles, digits_right
 from handgen.callbacks.arm_evaluation import ArmEvaluation, usable
 from handgen.errors import UserError
 
@@ -44,7 +45,7 @@ def test_who_does_nothing_is_graded_by_what_it_looks_like() -> None:
         *_, info = env.step(joints_of(torch.zeros(12)).numpy())
     assert float(found.mismatch[1]) == pytest.approx(info["mismatch"])
     named = {m.metric: m for m in measure(found, "synthetic", "rl")}
-    assert set(named) == {"mismatch", "mismatch_first", "iou", "success"}
+    assert set(named) == {"mismatch", "mismatch_first", "iou", "success", "digits_right"}
     assert named["iou"].n == 2 and named["iou"].dataset == "synthetic" and named["iou"].variant == "rl"
 
 
@@ -60,6 +61,20 @@ def test_joints_of_fingers_that_no_silhouette_shows_are_left_out() -> None:
     every, visible = joint_errors(truth, found, 56)
     assert every == pytest.approx((2 * 0.95 + 0.1) / 12) and visible == pytest.approx(0.1 / 10)
     assert np.isnan(joint_errors(None, found, 56)).all()
+
+
+def test_digits_are_right_if_all_that_are_known_are_raised_or_folded_as_said() -> None:
+    seven = digit_angles(SIGNS["7"])  # thumb and ring finger meet
+    joints = np.zeros(12)
+    assert digits_right(seven, joints) == 0.0
+    joints[[0, 1, 6, 7]] = 0.7
+    assert digits_right(seven, joints) == 1.0
+    joints[2:4] = 0.6  # a forefinger that is bent by more than half of the way
+    assert digits_right(seven, joints) == 0.0
+    folded = np.full(12, 1.5)
+    folded[2:10] = 0.2
+    assert digits_right(digit_angles(OPEN), folded) == 1.0  # its thumb may be anywhere
+    assert np.isnan(digits_right(digit_angles(None), folded))
 
 
 def test_a_person_s_pictures_count_as_one() -> None:
