@@ -134,22 +134,24 @@ class ShuffledBatches(LightningDataModule):
         self.batch_size = batch_size
         self._resume_batch = 0
 
-    def shuffled(self, data: Dataset[Batch], num_workers: int = 0) -> DataLoader[Batch]:
-        """Whole shuffled batches of the coming epochs; those that were seen before an interruption are left out.
+    def batches(self, data: Dataset[Batch], shuffle: bool, num_workers: int = 0) -> DataLoader[Batch]:
+        """This process's batches: shuffled whole ones, less those seen before an interruption, or all in order.
 
         Args:
             data: returns a batch for a list of rows.
+            shuffle: for training.
             num_workers: processes that fetch them.
         """
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = EpochSampler(data, world, rank, shuffle=True, seed=self.shuffle_seed)
-        sampler.skip_once(self._resume_batch * self.batch_size)
-        self._resume_batch = 0
+        sampler = EpochSampler(data, world, rank, shuffle=shuffle, seed=self.shuffle_seed)
+        if shuffle:
+            sampler.skip_once(self._resume_batch * self.batch_size)
+            self._resume_batch = 0
         return DataLoader(
             data,
             batch_size=self.batch_size,
             sampler=sampler,
-            drop_last=True,
+            drop_last=shuffle,
             num_workers=num_workers,
             collate_fn=identity,
             pin_memory=torch.cuda.is_available(),
@@ -166,12 +168,12 @@ class ShuffledBatches(LightningDataModule):
         return {"shuffle_seed": self.shuffle_seed, "batches_done": 0 if over else int(done)}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue the interrupted epoch at its next batch; what has no such state begins it again.
+        """Continue the interrupted epoch at its next batch.
 
         Args:
             state_dict: What ``state_dict`` returned.
         """
         # Lightning takes a loader without a state for one that starts the epoch again; ours does not.
         warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
-        self.shuffle_seed = state_dict.get("shuffle_seed", self.shuffle_seed)
-        self._resume_batch = state_dict.get("batches_done", 0)
+        self.shuffle_seed = state_dict["shuffle_seed"]
+        self._resume_batch = state_dict["batches_done"]

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from handgen import paths
 from handgen.datamodules.augmentation import BatchAugmentation
-from handgen.datamodules.batches import EpochSampler, HandImages, ShuffledBatches, identity, own_generator
+from handgen.datamodules.batches import HandImages, ShuffledBatches
 from handgen.datamodules.hands_settings import check_settings
 from handgen.datamodules.image_cache import ImageCache
 from handgen.errors import UserError
@@ -219,19 +219,7 @@ class HandsDataModule(ShuffledBatches):
             )
         sides = torch.tensor([SIDE_CODES.get(side, -1) for side in self.metadata(split)["side"]])
         data = HandImages(images, sides, transform, self.shuffle_seed)
-        if shuffle:
-            return self.shuffled(data, self.num_workers)
-        world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = EpochSampler(data, world, rank, shuffle=False, seed=self.shuffle_seed)
-        return DataLoader(
-            data,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            collate_fn=identity,
-            pin_memory=torch.cuda.is_available(),
-            generator=own_generator(),
-        )
+        return self.batches(data, shuffle, self.num_workers)
 
     def _open_cache(self) -> ImageCache:
         # Decoding, rendering and their heavy imports are needed only where there is something to build or

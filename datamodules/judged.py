@@ -158,7 +158,7 @@ class JudgedHandsDataModule(ShuffledBatches):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled whole batches."""
-        return self.shuffled(self.hands("train"))
+        return self.batches(self.hands("train"), shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation hands in order."""

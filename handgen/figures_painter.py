@@ -40,7 +40,7 @@ def _draw(found: dict[str, Curve], path: Path) -> Path:
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     for position, (name, points) in enumerate(found.items()):
         seeds = max(len(values) for values in points.values())
-        draw_curve(axes, points, f"{REWARDS[name]}, {seeds} seeds", f"C{position}")
+        draw_curve(axes, points, f"{REWARDS[name]}, {seeds} seed{'s' * (seeds > 1)}", f"C{position}")
     axes.set(xlabel="paintings made", ylabel="squared error, of a blank canvas'")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -135,7 +135,6 @@ class SACIMM(SAC):
         Raises:
             UserError: if none does.
         """
-        self._share(directions)
         self._share(ratios)  # so that all go on, or none
         floor = self.hparams[setting]
         if ratios[0] < floor:
