@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -173,7 +172,5 @@ class ShuffledBatches(LightningDataModule):
         Args:
             state_dict: What ``state_dict`` returned.
         """
-        # Lightning takes a loader without a state for one that starts the epoch again; ours does not.
-        warnings.filterwarnings("ignore", ".*your dataloader is not resumable.*")
         self.shuffle_seed = state_dict["shuffle_seed"]
         self._resume_batch = state_dict["batches_done"]

@@ -23,6 +23,7 @@ SILENCED = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*The dirpath has changed from.*",
     r".*anonymous setting has no effect.*",
+    r".*your dataloader is not resumable.*",  # the data modules are (tests/test_killed.py)
     r".*module\(s\) in eval mode at the start of training.*",  # frozen networks are meant to be
 )
 # What jsonargparse says about a class path that leads nowhere.

@@ -26,7 +26,7 @@ class Prepared:
 
 
 def prepare(command: str, words: list[str]) -> Prepared:
-    """Resolve the names given to ``--config``.
+    """Resolve the names given to ``--config``, and write Python's ``None`` as YAML's ``null``.
 
     Args:
         command: The command, for example ``fit``.
@@ -41,7 +41,7 @@ def prepare(command: str, words: list[str]) -> Prepared:
     for word in rest:
         flag, equals, value = word.partition("=")
         if flag not in ("--config", "-c"):
-            resolved.append(word)
+            resolved.append(f"{flag}=null" if equals and value == "None" else word)  # as wandb's agents write null
             continue
         path = find_config(value if equals else next(rest, ""))
         experiment = experiment_name(path)

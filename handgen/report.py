@@ -144,7 +144,7 @@ def footnotes(records: Sequence[Record]) -> list[str]:
     """Where a table's figures come from: one line for each experiment, machine and command."""
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
-        groups[(record.experiment, record.dataset, record.machine, _without_seed(record))].append(record)
+        groups[(record.experiment, record.machine, _without_seed(record))].append(record)
     return [_footnote(key, group) for key, group in groups.items()]
 
 
@@ -157,7 +157,8 @@ def _without_seed(record: Record) -> str:
 
 def _footnote(key: tuple[str, ...], group: Sequence[Record]) -> str:
     """The line of one group."""
-    experiment, dataset, machine, command = key
+    experiment, machine, command = key
+    datasets = dict.fromkeys(record.dataset for record in group)
     commits = sorted({record.commit for record in group})
     seeds = sorted({seed for record in group for seed in record.seeds})
     facts = [f"seeds {', '.join(map(str, seeds))}" if seeds else ""]
@@ -166,7 +167,7 @@ def _footnote(key: tuple[str, ...], group: Sequence[Record]) -> str:
     facts.append(_span("{} images seen", [record.images_seen for record in group]))
     facts.append(_span("{} s of training", [record.wall_s for record in group]))
     facts += [machine, f"commit {', '.join(commits)}", f"`{command}`" if command else ""]
-    name = ", ".join(filter(None, (experiment, dataset)))
+    name = ", ".join(filter(None, (experiment, *datasets)))
     return f"<sub>{name}: {'; '.join(filter(None, facts))}</sub>"
 
 

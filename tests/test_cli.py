@@ -107,6 +107,12 @@ def test_the_command_that_continues_has_one_checkpoint(toy: Path, capsys: pytest
     assert said.endswith("--model.stop_in_epoch=1 --ckpt_path=last") and "none" not in said
 
 
+def test_none_as_agents_of_wandb_write_it_is_null(toy: Path) -> None:
+    assert main([*FIT, "--trainer.gradient_clip_val=None"]) == 0
+    config = yaml.safe_load((only_run(toy) / "config.yaml").read_text())
+    assert config["trainer"]["gradient_clip_val"] is None
+
+
 def test_evaluation_uses_the_newest_run_and_the_command_lines_settings(toy: Path) -> None:
     assert main([*FIT, "--model.lr=0.2"]) == 0
     folder = only_run(toy)

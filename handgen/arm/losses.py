@@ -7,15 +7,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def joint_loss(joints: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared error in radians^2 over the joints that are known, 0 where there is none.
+def joint_loss(joints: Tensor, truth: Tensor, slack: float = 0.0) -> Tensor:
+    """``E[max(|q - q*| - slack, 0)^2]`` in radians^2 over the joints that are known, 0 where there is none.
 
     Args:
         joints: (B, J).
         truth: (B, J), NaN where a joint is not known.
+        slack: radians that a joint may be off for nothing.
     """
     known = ~truth.isnan()
-    return ((joints - truth.nan_to_num()).square() * known).sum() / known.sum().clamp(min=1)
+    error = ((joints - truth.nan_to_num()).abs() - slack).clamp(min=0.0)
+    return (error.square() * known).sum() / known.sum().clamp(min=1)
 
 
 def posture_loss(joints: Tensor, truth: Tensor) -> Tensor:

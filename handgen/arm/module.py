@@ -57,6 +57,7 @@ class ArmSAC(SAC):
         feature_dim: features of the encoders.
         joints_weight: w_j.
         digits_weight: w_d.
+        digits_slack: radians that a joint of a digit may be off its assumed angle for nothing.
         silhouette_weight: w_s.
         posture_weight: w_p.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
@@ -78,6 +79,7 @@ class ArmSAC(SAC):
         feature_dim: int = 256,
         joints_weight: float = 1.0,
         digits_weight: float = 2.0,
+        digits_slack: float = 0.0,
         silhouette_weight: float = 20.0,
         posture_weight: float = 0.02,
         finger_weight: float = 2.0,
@@ -200,7 +202,7 @@ class ArmSAC(SAC):
         digits, known = joints[hand, :SIDEWAYS], truth[hand, :SIDEWAYS]
         return {
             "joints": joint_loss(joints[~hand], truth[~hand]),
-            "digits": joint_loss(digits, known),
+            "digits": joint_loss(digits, known, self.hparams["digits_slack"]),
             "posture": posture_loss(digits, known),
         }
 

@@ -120,7 +120,7 @@ def run_online(plan: Plan, agents: int) -> int:
 
 
 def run_local(plan: Plan, name: str, agents: int, seed: int, out: Path) -> int:
-    """Serve the sweep here until its runs are done; returns 1 if every one of them failed.
+    """Serve the sweep here until its runs are done; returns 1 if nothing can be learnt from them.
 
     Raises:
         UserError: if it would never be done.
@@ -151,6 +151,13 @@ def run_local(plan: Plan, name: str, agents: int, seed: int, out: Path) -> int:
     if not any(trial.exit_code == 0 for trial in sweep.trials.values()):
         print(f"error: every run failed: see {folder / 'agents.log'}", file=sys.stderr)
         return 1
+    if plan.metric and all(sweep.value(trial) is None for trial in sweep.trials.values()):
+        print(
+            f"error: no run reported {plan.metric}: runs have to last until they are evaluated "
+            f"(trainer.check_val_every_n_epoch), and the sweep's metric has to be one that they log",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 
@@ -175,7 +182,8 @@ def follow(sweep: Sweep, agents: Sequence[subprocess.Popen[bytes]]) -> None:
             if trial.exit_code is not None and trial.run_id not in told:
                 told.add(trial.run_id)
                 value = sweep.value(trial)
-                came = "failed" if trial.exit_code else f"{plan.metric} {value}"
+                reported = "not reported" if value is None else value
+                came = "failed" if trial.exit_code else f"{plan.metric} {reported}"
                 print(f"run {len(told)}{f' of {plan.run_cap}' if plan.run_cap else ''}: {came}  {trial.settings}")
         if ended:
             return

@@ -18,6 +18,11 @@ def test_joints_count_where_they_are_known() -> None:
     assert float(joint_loss(joints, torch.full((3, 12), NAN))) == 0.0
 
 
+def test_a_joint_may_be_off_by_its_slack() -> None:
+    joints, truth = torch.tensor([[0.1, -0.2, 0.5, 0.9]]), torch.tensor([[0.0, 0.0, 0.0, 1.4]])
+    assert float(joint_loss(joints, truth, slack=0.2)) == pytest.approx((0.3**2 + 0.3**2) / 4)
+
+
 def test_unknown_joints_give_no_gradient() -> None:
     joints = torch.ones(2, 12, requires_grad=True)
     joint_loss(joints, torch.stack([torch.zeros(12), torch.full((12,), NAN)])).backward()

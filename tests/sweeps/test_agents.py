@@ -71,6 +71,16 @@ def test_failing_runs_are_told_although_the_agent_returns_0(
 
 
 @pytest.mark.integration
+def test_a_metric_that_no_run_reports_is_told(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{toy.parent.parent}:{Path(cli.__file__).parent.parent}")
+    sweep = write_sweep(toy.parent.parent, metric={"name": "eval/return", "goal": "maximize"})
+    assert cli.main(["sweep", str(sweep), "--local", "--count=1"]) == 1
+    assert "no run reported eval/return" in capsys.readouterr().err
+
+
+@pytest.mark.integration
 def test_settings_that_the_experiment_does_not_know_stop_a_sweep(
     toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
