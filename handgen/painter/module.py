@@ -95,8 +95,9 @@ class Painter(LightningModule):
         discriminator_lr: of the discriminator.
         gradient_penalty: of WGAN-GP.
         max_grad_norm: largest norm of the policy's gradients.
-        compute: number format of imitation: ``auto``, ``float32`` or ``bfloat16`` (`handgen.precision`); rewards,
-            ratios of probabilities and the strokes' places are float32 always.
+        compute: number format of imitation and of what a spectral discriminator learns: ``auto``, ``float32`` or
+            ``bfloat16`` (`handgen.precision`); rewards, ratios of probabilities, gradient penalties and the strokes'
+            places are float32 always.
 
     Raises:
         UserError: for settings that contradict each other.
@@ -312,9 +313,11 @@ class Painter(LightningModule):
         noise = self.hparams["instance_noise"]
         real = noisy(shown(batch["image"], None if target is None else batch["image"], mask), noise)
         fake = noisy(shown(batch["fake"], target, mask), noise)
-        real_score = self.discriminator(real, actions=batch.get("actions"))
-        fake_score = self.discriminator(fake, actions=batch.get("fake_actions"))
-        if self.hparams["adversary"] == "spectral":
+        spectral = self.hparams["adversary"] == "spectral"
+        with autocast(self.device, self.hparams["compute"] if spectral else "float32"):
+            real_score = self.discriminator(real, actions=batch.get("actions")).float()
+            fake_score = self.discriminator(fake, actions=batch.get("fake_actions")).float()
+        if spectral:
             loss = losses.logistic_loss(real_score, fake_score)
         else:
             loss = losses.wasserstein_loss(real_score, fake_score)
