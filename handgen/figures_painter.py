@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from handgen.figures_agents import Curve, curves, draw_curve
@@ -17,7 +18,7 @@ REWARDS = {
 
 
 def draw_painters(records: Sequence[Record], folder: Path) -> list[Path]:
-    """Draw the error of copies over the paintings made, if there are records of both rewards.
+    """Draw how the error of copies changes over the paintings made, if there are records of both rewards.
 
     Args:
         records: all committed records.
@@ -26,8 +27,16 @@ def draw_painters(records: Sequence[Record], folder: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    found = {name: curves([r for r in records if r.experiment == name], METRIC).get("rl", {}) for name in REWARDS}
+    chosen = since_the_start(records)
+    found = {name: curves([r for r in chosen if r.experiment == name], METRIC).get("rl", {}) for name in REWARDS}
     return [_draw(found, folder / "spiral_rewards.png")] if all(found.values()) else []
+
+
+def since_the_start(records: Sequence[Record]) -> list[Record]:
+    """Errors of curves as shares of the same seed's error before rewards: seeds start from painters of their own."""
+    first = {(r.experiment, *r.seeds): r.value for r in records if r.metric == f"{METRIC}@0"}
+    points = [r for r in records if r.metric.startswith(f"{METRIC}@") and (r.experiment, *r.seeds) in first]
+    return [replace(r, value=r.value / first[r.experiment, *r.seeds]) for r in points]
 
 
 def _draw(found: dict[str, Curve], path: Path) -> Path:
@@ -41,7 +50,7 @@ def _draw(found: dict[str, Curve], path: Path) -> Path:
     for position, (name, points) in enumerate(found.items()):
         seeds = max(len(values) for values in points.values())
         draw_curve(axes, points, f"{REWARDS[name]}, {seeds} seed{'s' * (seeds > 1)}", f"C{position}")
-    axes.set(xlabel="paintings made", ylabel="squared error, of a blank canvas'")
+    axes.set(xlabel="paintings made", ylabel="squared error, of that before rewards")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)

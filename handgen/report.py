@@ -149,8 +149,8 @@ def footnotes(records: Sequence[Record]) -> list[str]:
 
 
 def _without_seed(record: Record) -> str:
-    """The command without its seed and the run it started from, options sorted: runs of several seeds share a line."""
-    command = re.sub(r" (--seed_everything[= ]\S+|--seeds( \d+)+|--model\.vae=\S+)", "", record.command)
+    """The command without its seed and the run it started from or went on with: runs of several seeds share a line."""
+    command = re.sub(r" (--seed_everything[= ]\S+|--seeds( \d+)+|--(model\.vae|ckpt_path)=\S+)", "", record.command)
     head, *options = command.split(" --")
     return " --".join([head, *sorted(options)])
 
