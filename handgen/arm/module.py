@@ -41,7 +41,8 @@ class ArmSAC(SAC):
            w_j E[|q - q*|^2]  +  w_d E[|q_d - q_d*|^2]  +  w_s E[(s(q) - m)^2]  +  w_p E[q_u^2]
 
        with q the actor's mean, q_d the digits known to be raised or folded, s its silhouette, m the target; w_p, for
-       digits of which nothing is known, prefers stretched ones to bent ones where both look alike.
+       digits of which nothing is known, prefers stretched ones to bent ones where both look alike. While SAC rewards
+       the actor w_d is larger, and nothing within a slack.
 
     2. **Hindsight.** A pose just reached is a target with a known best reward (data module).
     3. Actor and critics have an encoder each, so that the critics' learning leaves the actor's poses alone. Critics of
@@ -57,7 +58,9 @@ class ArmSAC(SAC):
         feature_dim: features of the encoders.
         joints_weight: w_j.
         digits_weight: w_d.
-        digits_slack: radians that a joint of a digit may be off its assumed angle for nothing.
+        held_digits_weight: of the error of known digits while SAC rewards the actor, in place of w_d.
+        held_digits_slack: radians that a joint of theirs may be off its assumed angle then. Together they are a wall:
+            rewards may tip a finger forward, but not fold it.
         silhouette_weight: w_s.
         posture_weight: w_p.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
@@ -79,7 +82,8 @@ class ArmSAC(SAC):
         feature_dim: int = 256,
         joints_weight: float = 1.0,
         digits_weight: float = 2.0,
-        digits_slack: float = 0.0,
+        held_digits_weight: float = 60.0,
+        held_digits_slack: float = 0.33,
         silhouette_weight: float = 20.0,
         posture_weight: float = 0.02,
         finger_weight: float = 2.0,
@@ -191,18 +195,19 @@ class ArmSAC(SAC):
             "silhouette": self.silhouette(joints, batch["mask"]),
         }
 
-    def pose_losses(self, joints: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    def pose_losses(self, joints: Tensor, truth: Tensor, slack: float = 0.0) -> dict[str, Tensor]:
         """The warm start's terms of angles, by name.
 
         Args:
             joints: (B, 12) in radians.
             truth: (B, 12), NaN where unknown: all of a pose of the arm is known, of a hand at most the digits.
+            slack: radians that a joint of a hand's known digits may be off.
         """
         hand = truth.isnan().any(dim=1)
         digits, known = joints[hand, :SIDEWAYS], truth[hand, :SIDEWAYS]
         return {
             "joints": joint_loss(joints[~hand], truth[~hand]),
-            "digits": joint_loss(digits, known, self.hparams["digits_slack"]),
+            "digits": joint_loss(digits, known, slack),
             "posture": posture_loss(digits, known),
         }
 
@@ -218,13 +223,19 @@ class ArmSAC(SAC):
         return {"kept_silhouette": weight * self.silhouette(joints_of(torch.tanh(mean)), target)}
 
     def auxiliary_losses(self, batch: Batch, shared: Tensor) -> dict[str, Tensor]:
-        """The warm start's terms of angles on a ``known`` batch, with ``imitation_weight`` and their own."""
+        """The warm start's terms of angles on a ``known`` batch, with ``imitation_weight`` and their own.
+
+        Digits are held where they are known to be: closed fingers look more like the picture when they are bent.
+        """
         weight = self.hparams["imitation_weight"]
         if not weight or "known" not in batch:
             return {}
         joints = self.mean_joints(self.online.encoder(batch["known"]["obs"]))
-        terms = self.pose_losses(joints, batch["known"]["joints"])
-        return {f"kept_{name}": weight * self.hparams[f"{name}_weight"] * term for name, term in terms.items()}
+        terms = self.pose_losses(joints, batch["known"]["joints"], self.hparams["held_digits_slack"])
+        weights = {name: self.hparams[f"{name}_weight"] for name in terms} | {
+            "digits": self.hparams["held_digits_weight"]
+        }
+        return {f"kept_{name}": weight * weights[name] * term for name, term in terms.items()}
 
     def mean_joints(self, shared: Tensor) -> Tensor:
         """The actor's mean pose (B, 12) in radians on images (B, 2 C, H, H)."""
