@@ -331,7 +331,7 @@ TABLES: dict[str, Table] = {
             "joint_error_rad": "joint error (rad)",
         },
         rows=("experiment", "dataset"),
-        row_heads=("experiment", "hands of unseen persons"),
+        row_heads=("experiment", "unseen hands"),
         experiments=ARMS,
         datasets=ARM_FEEDS,
         variants=("rl",),
