@@ -50,9 +50,9 @@ def _draw(found: dict[str, Curve], path: Path) -> Path:
     for position, (name, points) in enumerate(found.items()):
         seeds = max(len(values) for values in points.values())
         draw_curve(axes, points, f"{REWARDS[name]}, {seeds} seed{'s' * (seeds > 1)}", f"C{position}")
-    axes.set(xlabel="paintings made", ylabel="squared error, of that before rewards")
+    axes.set(xlabel="paintings made", ylabel="squared error, as a share of that before")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return path

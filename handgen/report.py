@@ -141,11 +141,17 @@ def _magnitude(value: float) -> int:
 
 
 def footnotes(records: Sequence[Record]) -> list[str]:
-    """Where a table's figures come from: one line for each experiment, machine and command."""
+    """Where a table's figures come from: one line for each experiment, machine and command.
+
+    Data sets share it where their figures come from the same runs.
+    """
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
-        groups[(record.experiment, record.machine, _without_seed(record))].append(record)
-    return [_footnote(key, group) for key, group in groups.items()]
+        groups[record.experiment, record.dataset, record.machine, _without_seed(record)].append(record)
+    shared: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for (experiment, _, machine, command), group in groups.items():
+        shared[experiment, "; ".join([*_runs(group), machine, *_commits(group)]), command].extend(group)
+    return [_footnote(*key, group=group) for key, group in shared.items()]
 
 
 def _without_seed(record: Record) -> str:
@@ -155,20 +161,26 @@ def _without_seed(record: Record) -> str:
     return " --".join([head, *sorted(options)])
 
 
-def _footnote(key: tuple[str, ...], group: Sequence[Record]) -> str:
+def _footnote(experiment: str, runs: str, command: str, group: Sequence[Record]) -> str:
     """The line of one group."""
-    experiment, machine, command = key
-    datasets = dict.fromkeys(record.dataset for record in group)
-    commits = sorted({record.commit for record in group})
+    name = ", ".join(filter(None, (experiment, *dict.fromkeys(record.dataset for record in group))))
+    facts = (_span("n {}", [record.n for record in group]), runs, f"`{command}`" if command else "")
+    return f"<sub>{name}: {'; '.join(filter(None, facts))}</sub>"
+
+
+def _runs(group: Sequence[Record]) -> list[str]:
+    """Seeds and costs of the runs behind a group of figures."""
     seeds = sorted({seed for record in group for seed in record.seeds})
     facts = [f"seeds {', '.join(map(str, seeds))}" if seeds else ""]
-    facts.append(_span("n {}", [record.n for record in group]))
     facts.append(_span("{} env steps", [record.env_steps for record in group]))
     facts.append(_span("{} images seen", [record.images_seen for record in group]))
     facts.append(_span("{} s of training", [record.wall_s for record in group]))
-    facts += [machine, f"commit {', '.join(commits)}", f"`{command}`" if command else ""]
-    name = ", ".join(filter(None, (experiment, *datasets)))
-    return f"<sub>{name}: {'; '.join(filter(None, facts))}</sub>"
+    return [*filter(None, facts)]
+
+
+def _commits(group: Sequence[Record]) -> list[str]:
+    """The commits that a group of figures was measured at."""
+    return [f"commit {', '.join(sorted({record.commit for record in group}))}"]
 
 
 def _span(form: str, values: Sequence[float | None]) -> str:

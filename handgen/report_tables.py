@@ -327,7 +327,7 @@ TABLES: dict[str, Table] = {
         columns={
             "mismatch": "pixels that differ",
             "iou": "IoU",
-            "digits_right": "raised digits right",
+            "digits_right": "all known digits right",
             "joint_error_rad": "joint error (rad)",
         },
         rows=("experiment", "dataset"),
@@ -344,7 +344,7 @@ TABLES: dict[str, Table] = {
             "mismatch_first": "after one decision",
             "iou": "IoU",
             "success": "at most 150 of 56x56 pixels",
-            "digits_right": "raised digits right",
+            "digits_right": "all known digits right",
             "joint_error_rad": "joint error (rad)",
             "joint_error_visible_rad": "of visible digits",
             "usable": "hands found",

@@ -64,7 +64,7 @@ def test_a_table_has_intervals_order_published_figures_and_sources() -> None:
     ]
     assert lines[6].startswith("<details><summary>") and lines[-1] == "</details>"
     assert lines[8] == (
-        "<sub>vae, synthetic: seeds 0; n 100; 20,000 images seen; 61 s of training; m; commit c; `go`</sub>"
+        "<sub>vae, synthetic: n 100; seeds 0; 20,000 images seen; 61 s of training; m; commit c; `go`</sub>"
     )
 
 
@@ -83,12 +83,28 @@ def test_seeds_that_agree_prove_no_more_than_one_and_shares_stay_shares() -> Non
     assert (apart.low, apart.high) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("option", ["--seed_everything={}", "--seed_everything {}", "--seeds {}"])
+OPTIONS = [
+    "--seed_everything={}",
+    "--seed_everything {}",
+    "--seeds {}",
+    "--ckpt_path=run{}/last.ckpt",
+    "--model.vae=run{}",
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_runs_that_differ_in_their_seed_share_a_footnote(option: str) -> None:
     records = [replace(ONE, seeds=[s], command=f"handgen fit --config vae {option.format(s)}") for s in (0, 1)]
     (note,) = report.footnotes(records)
     assert "seeds 0, 1" in note
     assert "`handgen fit --config vae`" in note
+
+
+def test_data_sets_of_the_same_runs_share_a_footnote() -> None:
+    records = [replace(ONE, dataset=name, seeds=[0], n=n) for name, n in (("a", 10), ("b", 20))]
+    (note,) = report.footnotes(records)
+    assert f"{ONE.experiment}, a, b: n 10 to 20; seeds 0;" in note
+    assert len(report.footnotes([*records, replace(records[1], seeds=[1])])) == 2, "b has a seed that a has not"
 
 
 def test_only_the_text_between_markers_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ class ArmSAC(SAC):
 
        with q the actor's mean, q_d the digits known to be raised or folded, s its silhouette, m the target; w_p, for
        digits of which nothing is known, prefers stretched ones to bent ones where both look alike. While SAC rewards
-       the actor w_d is larger, and nothing within a slack.
+       the actor, w_d is ``held_digits_weight`` and errors within ``held_digits_slack`` cost nothing.
 
     2. **Hindsight.** A pose just reached is a target with a known best reward (data module).
     3. Actor and critics have an encoder each, so that the critics' learning leaves the actor's poses alone. Critics of
@@ -58,9 +58,9 @@ class ArmSAC(SAC):
         feature_dim: features of the encoders.
         joints_weight: w_j.
         digits_weight: w_d.
-        held_digits_weight: of the error of known digits while SAC rewards the actor, in place of w_d.
-        held_digits_slack: radians that a joint of theirs may be off its assumed angle then. Together they are a wall:
-            rewards may tip a finger forward, but not fold it.
+        held_digits_weight: replaces w_d while SAC rewards the actor.
+        held_digits_slack: radians that a joint of a known digit may then be off for nothing: rewards may tip a finger
+            forward, but not fold it.
         silhouette_weight: w_s.
         posture_weight: w_p.
         finger_weight: how much more a pixel of a finger weighs than others in the silhouette's error.
@@ -225,7 +225,7 @@ class ArmSAC(SAC):
     def auxiliary_losses(self, batch: Batch, shared: Tensor) -> dict[str, Tensor]:
         """The warm start's terms of angles on a ``known`` batch, with ``imitation_weight`` and their own.
 
-        Digits are held where they are known to be: closed fingers look more like the picture when they are bent.
+        Known digits are held: bent, closed fingers would fit the picture better.
         """
         weight = self.hparams["imitation_weight"]
         if not weight or "known" not in batch:

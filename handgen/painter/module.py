@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,8 +97,7 @@ class Painter(LightningModule):
         gradient_penalty: of WGAN-GP.
         max_grad_norm: largest norm of the policy's gradients.
         compute: number format of imitation and of what a spectral discriminator learns: ``auto``, ``float32`` or
-            ``bfloat16`` (`handgen.precision`); rewards, ratios of probabilities, gradient penalties and the strokes'
-            places are float32 always.
+            ``bfloat16`` (`handgen.precision`). All else has the Trainer's.
 
     Raises:
         UserError: for settings that contradict each other.
@@ -214,8 +214,7 @@ class Painter(LightningModule):
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, sampler: str | None = None) -> Tensor:
         """Paintings (N, 3, H, W) in [0, 1] by the policy ``rl`` or ``distilled``; a conditional one copies pictures."""
-        finished = self._sampled(count, seed, sampler).finished
-        return finished.expand(-1, 3, -1, -1)
+        return self._sampled(count, seed, sampler).finished.expand(-1, 3, -1, -1)
 
     @torch.no_grad()
     def write_programs(self, folder: Path, count: int, seed: int = 0, sampler: str | None = None) -> Path:
@@ -251,8 +250,7 @@ class Painter(LightningModule):
         """One update of the strokes on ``image`` (B, C, H, W)."""
         fitter, _, _ = self.optimizers()  # type: ignore[attr-defined]
         self.stroke_net.train()
-        progress = batch["progress"]
-        image = batch["image"]
+        progress, image = batch["progress"], batch["image"]
         painted = paint_strokes(self.stroke_net(image), self.hparams["image_size"], self.hparams["channels"])
         # Once strokes are where the lines are, what counts is what they look like.
         loss = losses.pyramid_error(painted, image, coarse=min(1.0, (1.0 - progress) / FINE_SHARE))
@@ -314,7 +312,7 @@ class Painter(LightningModule):
         real = noisy(shown(batch["image"], None if target is None else batch["image"], mask), noise)
         fake = noisy(shown(batch["fake"], target, mask), noise)
         spectral = self.hparams["adversary"] == "spectral"
-        with autocast(self.device, self.hparams["compute"] if spectral else "float32"):
+        with autocast(self.device, self.hparams["compute"]) if spectral else nullcontext():
             real_score = self.discriminator(real, actions=batch.get("actions")).float()
             fake_score = self.discriminator(fake, actions=batch.get("fake_actions")).float()
         if spectral:
@@ -322,8 +320,7 @@ class Painter(LightningModule):
         else:
             loss = losses.wasserstein_loss(real_score, fake_score)
             share = torch.rand(len(real), device=self.device)
-            penalty = losses.gradient_penalty(self.discriminator, real, fake, share)
-            loss = loss + self.hparams["gradient_penalty"] * penalty
+            loss += self.hparams["gradient_penalty"] * losses.gradient_penalty(self.discriminator, real, fake, share)
         self._step(optimiser, loss, None)
         self.log("loss/discriminator", loss.detach())
         self.log("train/score_gap", (real_score.mean() - fake_score.mean()).detach())

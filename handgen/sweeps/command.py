@@ -182,8 +182,8 @@ def follow(sweep: Sweep, agents: Sequence[subprocess.Popen[bytes]]) -> None:
             if trial.exit_code is not None and trial.run_id not in told:
                 told.add(trial.run_id)
                 value = sweep.value(trial)
-                reported = "not reported" if value is None else value
-                came = "failed" if trial.exit_code else f"{plan.metric} {reported}"
+                reported = f"{plan.metric} {'not reported' if value is None else value}" if plan.metric else "ended"
+                came = "failed" if trial.exit_code else reported
                 print(f"run {len(told)}{f' of {plan.run_cap}' if plan.run_cap else ''}: {came}  {trial.settings}")
         if ended:
             return

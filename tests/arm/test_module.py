@@ -122,12 +122,11 @@ def test_while_it_is_rewarded_the_actor_goes_on_imitating() -> None:
 def test_known_digits_may_be_off_by_their_slack_while_rewarded() -> None:
     obs = imitation_batch()["obs"]
     module = small(imitation_weight=0.5)
-    angles = module.mean_joints(module.online.encoder(transitions()["known"]["obs"]))[
-        2:, 4:10
-    ]  # of hands' known digits
+    joints = module.mean_joints(module.online.encoder(transitions()["known"]["obs"]))
+    digits = joints[2:, 4:10]  # those of hands that are known
     for slack in (0.1, 2.0):
         module.hparams["held_digits_slack"] = slack
-        off = ((angles - 0.3).abs() - slack).clamp(min=0.0).square().mean()
+        off = ((digits - 0.3).abs() - slack).clamp(min=0.0).square().mean()
         torch.testing.assert_close(kept(module, obs)["kept_digits"], 0.5 * 60.0 * off)
     assert float(off.detach()) == 0.0  # of 2 rad: nothing is that far off
 

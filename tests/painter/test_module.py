@@ -62,6 +62,8 @@ def changed(module: Painter, before: dict[str, torch.Tensor]) -> set[str]:
          {"policy", "discriminator", "distilled"}),
         ("rl", {"conditional": True, "blind": True, "adversary": "spectral"}, {"policy", "discriminator", "distilled"}),
         ("rl", {"joint": True, "adversary": "spectral"}, {"stroke_net", "policy", "discriminator", "distilled"}),
+        ("rl", {"joint": True, "adversary": "spectral", "compute": "bfloat16"},
+         {"stroke_net", "policy", "discriminator", "distilled"}),
         ("rl", {"table": "free_grey"}, {"policy", "discriminator", "distilled"}),
         ("rl", {"conditional": True, "reward": "l2", "paintings_of_a_target": 2, "most_strokes": 1},
          {"policy", "distilled"}),
