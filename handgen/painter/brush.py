@@ -48,11 +48,12 @@ def _depth(x: Tensor, y: Tensor, along: Tensor, radii: Tensor) -> Tensor:
         radii: (2, P).
     """
     across, down = along / along.square().sum(0).clamp(min=1e-8)
-    share = (x * across + y * down).clamp(0.0, 1.0)
-    from_axis = torch.addcmul(x, share, along[0], value=-1), torch.addcmul(y, share, along[1], value=-1)
-    least = torch.full((), 1e-8, device=x.device)  # a root has no gradient at 0
-    distance = torch.addcmul(torch.addcmul(least, from_axis[0], from_axis[0]), from_axis[1], from_axis[1]).sqrt()
-    return torch.addcmul(radii[0], share, radii[1] - radii[0]) - distance
+    # In place where autograd allows it: what is not written anew stays in the processor's cache.
+    share = torch.add(x * across, y * down).clamp_(0.0, 1.0)
+    sideways = torch.addcmul(y, share, along[1], value=-1)
+    distance = torch.addcmul(x, share, along[0], value=-1).square_().addcmul_(sideways, sideways)
+    distance.add_(1e-8).sqrt_()  # a root has no gradient at 0
+    return torch.addcmul(radii[0], share, radii[1] - radii[0]).sub_(distance)
 
 
 def coverage(
@@ -84,9 +85,9 @@ def coverage(
     depth = depth.flatten(0, 1).t().contiguous()  # (P, TILE²)
     used = number[row, column, stroke, None].expand(-1, TILE**2)
     row, column, stroke = in_use.nonzero(as_tuple=True)
-    deepest = torch.full((len(stroke), TILE**2), -1.0, device=places.device).scatter_reduce(0, used, depth, "amax")
+    deepest = torch.full((len(stroke), TILE**2), -1.0, device=places.device).scatter_reduce_(0, used, depth, "amax")
     covered = torch.zeros(len(places), across, across, TILE**2, device=places.device)
-    covered = covered.index_put((stroke, row, column), (deepest + 0.5).clamp(0.0, 1.0))
+    covered.index_put_((stroke, row, column), (deepest + 0.5).clamp_(0.0, 1.0))
     return covered.view(-1, across, across, TILE, TILE).transpose(2, 3).reshape(-1, size, size)
 
 
