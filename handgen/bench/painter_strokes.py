@@ -31,7 +31,7 @@ def seconds(engine: Engine, programs: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def measure(runs: int = 7, strokes: int = 20) -> list[Record]:
+def measure(runs: int = 41, strokes: int = 20) -> list[Record]:
     """Measure both in turn.
 
     Args:
