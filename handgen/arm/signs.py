@@ -29,8 +29,8 @@ SIGNS: dict[str, tuple[tuple[float, float], ...]] = {
     "9": (TOUCHING, TOUCHING, RAISED, RAISED, RAISED),
 }
 """Thumb to little finger of the digits of Sign-Language-Digits (Mavi 2020), as its pictures show them."""
-OPEN = (UNKNOWN, RAISED, RAISED, RAISED, RAISED)
-"""A hand shown open: its thumb may lie beside it or stand off."""
+OPEN = SIGNS["5"]
+"""A hand shown open, the thumb too: beside the palm or off it, it is not folded before it."""
 
 
 RAISED_BELOW = 1.0

@@ -15,7 +15,7 @@ from handgen.arm.evaluation import chosen, imitate_targets, joint_errors, measur
 from handgen.arm.film import DECISIONS, follow
 from handgen.arm.fit_body import descend, search
 from handgen.arm.geometry import actions_of, as_tensors, joints_of, random_joints, soft_silhouette
-from handgen.arm.signs import OPEN, SIGNS, digit_angles, digits_right
+from handgen.arm.signs import OPEN, SIGNS, UNKNOWN, digit_angles, digits_right
 from handgen.callbacks.arm_evaluation import ArmEvaluation, usable
 from handgen.errors import UserError
 
@@ -73,7 +73,8 @@ def test_digits_are_right_if_all_that_are_known_are_raised_or_folded_as_said() -
     assert digits_right(seven, joints) == 0.0
     folded = np.full(12, 1.5)
     folded[2:10] = 0.2
-    assert digits_right(digit_angles(OPEN), folded) == 1.0  # its thumb may be anywhere
+    assert digits_right(digit_angles(OPEN), folded) == 0.0  # an open hand's thumb is stretched
+    assert digits_right(digit_angles((UNKNOWN, *OPEN[1:])), folded) == 1.0
     assert np.isnan(digits_right(digit_angles(None), folded))
 
 
