@@ -172,11 +172,12 @@ SCENE_SIZES = (0.12, 0.18, 0.26)
 """Half the width of an object in metres; the floor that the grid covers is two metres wide."""
 
 
-def _scene(name: str) -> ActionTable:
+def _scene(name: str, place_first: bool) -> ActionTable:
     place = Component("end", 16**2, grid=16)
     colours = tuple(scale(name, 4) for name in COLOUR_NAMES)
     shape = Component("shape", len(SHAPES), 0.0, len(SHAPES) - 1.0)
-    return ActionTable(name, (DRAW, shape, place, Component("size", 3, values=SCENE_SIZES), *colours))
+    first = (place, shape) if place_first else (shape, place)
+    return ActionTable(name, (DRAW, *first, Component("size", 3, values=SCENE_SIZES), *colours))
 
 
 TABLES = {
@@ -189,7 +190,8 @@ TABLES = {
         _compound("compound", COLOUR_NAMES),
         _compound("compound_grey", ()),
         _free("free_grey"),
-        _scene("scene"),
+        _scene("scene", place_first=False),
+        _scene("scene_place_first", place_first=True),
     )
 }
 

@@ -27,7 +27,10 @@ def check_painter(h: Settings) -> None:
     check_ranges(
         channels=(h["channels"], h["channels"] in CHANNELS, "be 1 or 3"),
         gamma=(h["gamma"], 0 <= h["gamma"] <= 1, "lie in [0, 1]"),
+        glimpse=(h["glimpse"], h["glimpse"] >= 0 and h["glimpse"] % 2 == 0, "be even and not negative"),
     )
+    if h["glimpse"] and h["blind"] and not h["conditional"]:
+        raise UserError("a blind painter of nothing in particular has nothing to look at: set model.glimpse=0")
     if (h["reward"] == "l2" or h["complement"] or h["paintings_of_a_target"] > 1) and not h["conditional"]:
         raise UserError(
             "reward=l2, complement=true and paintings_of_a_target need a picture to paint: set model.conditional=true"

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from handgen.errors import UserError
 from handgen.painter.actions import FLAG, PLACES, ActionTable, Component
+from handgen.painter.scenes import seen_at
 
 EMBEDDING = 16
 BARRED = -1e9
@@ -85,23 +86,68 @@ class PlaceHead(nn.Module):
         return logits
 
 
+class Glimpse(nn.Module):
+    """What there is around a place, as it is: kind, size and colour of a thing are told where it stands.
+
+    Args:
+        table: what an action is.
+        channels: C' of images.
+        width: W.
+        side: S of the part that is looked at, in pixels, even.
+    """
+
+    def __init__(self, table: ActionTable, channels: int, width: int, side: int) -> None:
+        super().__init__()
+        self.table, self.solid = table, "shape" in table.names
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(), nn.Flatten()
+        )
+        self.out = mlp(64 * (side // 2) ** 2, width)
+        offsets = torch.arange(side) - 0.5 * (side - 1)
+        rows, columns = torch.meshgrid(offsets, offsets, indexing="ij")
+        self.register_buffer("offsets", torch.stack([columns, rows], dim=-1), persistent=False)
+        self.offsets: Tensor
+
+    def forward(self, images: Tensor, decided: Tensor) -> Tensor:
+        """Images (N, C', H, W) and the first choices (N, k) of actions, up to their ends, to (N, W)."""
+        choices = F.pad(decided, (0, len(self.table) - decided.shape[1]))
+        place = self.table.decode(choices)["end"]
+        if self.solid:
+            place = seen_at(place)
+        grid = (2.0 * place - 1.0)[:, None, None] + 2.0 / images.shape[-1] * self.offsets
+        found: Tensor = self.out(self.layers(F.grid_sample(images, grid, padding_mode="border", align_corners=False)))
+        return found
+
+
 class Decoder(nn.Module):
     """Decides the components in turn, each given those before it: ``z <- relu(z + MLP([z, embedding]))``."""
 
-    def __init__(self, table: ActionTable, width: int, blocks: int) -> None:
+    def __init__(self, table: ActionTable, width: int, blocks: int, glimpse: int = 0, channels: int = 0) -> None:
         super().__init__()
         self.table = table
+        self.last_of_end = max(i for i, c in enumerate(table.components) if c.name.startswith("end"))
+        self.glimpse = Glimpse(table, channels, width, glimpse) if glimpse else None
         self.heads = nn.ModuleList(
             PlaceHead(width, c.grid, blocks) if c.grid else nn.Linear(width, c.bins or 2) for c in table.components
         )
         self.embeddings = nn.ModuleList(Embedding(c) for c in table.components[:-1])
         self.updates = nn.ModuleList(
-            nn.Sequential(nn.Linear(width + EMBEDDING, width), nn.ReLU(), nn.Linear(width, width))
-            for _ in table.components[:-1]
+            nn.Sequential(
+                nn.Linear(width + EMBEDDING + (width if glimpse and index == self.last_of_end else 0), width),
+                nn.ReLU(),
+                nn.Linear(width, width),
+            )
+            for index in range(len(table) - 1)
         )
 
     def forward(
-        self, z: Tensor, actions: Tensor | None, greedy: bool, may_draw: Tensor, temperature: float
+        self,
+        z: Tensor,
+        actions: Tensor | None,
+        greedy: bool,
+        may_draw: Tensor,
+        temperature: float,
+        images: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decide, or judge what was decided.
 
@@ -111,6 +157,7 @@ class Decoder(nn.Module):
             greedy: take the likeliest choices.
             may_draw: bool (N,), whether the flag may say so.
             temperature: of places.
+            images: (N, C', H, W) in [0, 1], of which a part is looked at again; None where none is.
 
         Returns:
             Actions, their log-probabilities and entropies, float32 (N, K) each, unmasked.
@@ -128,8 +175,10 @@ class Decoder(nn.Module):
             decide = decide_choice if component.bins else decide_value
             decided.append(decide(component, told, taken, greedy, heat))
             if index < len(self.updates):
-                update = torch.cat([z, self.embeddings[index](decided[-1][0])], dim=1)
-                z = F.relu(z + self.updates[index](update))
+                update = [z, self.embeddings[index](decided[-1][0])]
+                if self.glimpse is not None and images is not None and index == self.last_of_end:
+                    update.append(self.glimpse(images, torch.stack([choice for choice, _, _ in decided], 1)))
+                z = F.relu(z + self.updates[index](torch.cat(update, dim=1)))
         actions, log_prob, entropy = (torch.stack(parts, 1) for parts in zip(*decided, strict=True))
         return actions, log_prob, entropy
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +62,7 @@ class Painter(LightningModule):
         blind: never look at the canvas.
         policy_size: ``paper`` or ``fast``.
         width: hidden units of the policy's memory.
+        glimpse: pixels, side of what the policy looks at again around each end that it decides; 0 does not look.
         adversary: ``wgan_gp`` or ``spectral``.
         discriminator_width: channels of the discriminator's first layer.
         discriminator_updates: of the discriminator for each batch of paintings.
@@ -115,6 +115,7 @@ class Painter(LightningModule):
         blind: bool = False,
         policy_size: Size = "fast",
         width: int = 256,
+        glimpse: int = 0,
         adversary: Literal["wgan_gp", "spectral"] = "wgan_gp",
         discriminator_width: int = 32,
         discriminator_updates: int = 1,
@@ -152,7 +153,7 @@ class Painter(LightningModule):
         self.automatic_optimization = False
         check_painter(self.hparams)
         self.table = action_table(table)
-        sizes = (image_size, channels, conditional, blind, policy_size, width, most_strokes)
+        sizes = (image_size, channels, conditional, blind, policy_size, width, most_strokes, glimpse)
         self.policy, self.distilled = Policy(self.table, *sizes), Policy(self.table, *sizes)
         self.distilled.requires_grad_(False)
         self.register_buffer("rewarded", torch.tensor(False))  # whether `rl` has begun; before, `distilled` is nothing
@@ -369,7 +370,8 @@ class Painter(LightningModule):
         for epoch in range(self.hparams["policy_epochs"]):
             if epoch == 0 or self.hparams["algorithm"] == "a2c":  # V-trace weighs what this policy would have done
                 advantage, returns = advantages(self.policy, rollout, reward, self.hparams)
-            splits = list(self._split(reward.shape[1]))
+            order = torch.randperm(reward.shape[1], device=self.device)  # of whole paintings
+            splits = order.chunk(self.hparams["minibatches"] if self.hparams["algorithm"] == "ppo" else 1)
             taught = [] if programs is None else list(torch.arange(programs.actions.shape[1]).chunk(len(splits)))
             for number, rows in enumerate(splits):
                 part = rollout.rows(rows)
@@ -391,11 +393,6 @@ class Painter(LightningModule):
         self.log("train/entropy", entropy.sum(-1).mean())
         for name, part in zip(self.table.names, entropy.mean(dim=(0, 1)), strict=True):
             self.log("/".join(("train/entropy", name)), part)
-
-    def _split(self, count: int) -> Iterator[Tensor]:
-        """Rows of the minibatches of whole paintings."""
-        order = torch.randperm(count, device=self.device)
-        yield from order.chunk(self.hparams["minibatches"] if self.hparams["algorithm"] == "ppo" else 1)
 
     # Evaluation: callbacks look at what is painted.
 

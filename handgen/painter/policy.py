@@ -94,6 +94,7 @@ class Policy(nn.Module):
         size: ``paper``, or ``fast`` with a quarter of the channels' work and without deep residual towers.
         width: hidden units of memory and decoder.
         most_strokes: strokes after which only jumps are possible; None knows no limit.
+        glimpse: pixels, side of what is looked at around the end just decided; 0 does not look there.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Policy(nn.Module):
         size: Size = "paper",
         width: int = 256,
         most_strokes: int | None = None,
+        glimpse: int = 0,
     ) -> None:
         super().__init__()
         self.table, self.blind, self.conditional, self.width = table, blind, conditional, width
@@ -131,7 +133,7 @@ class Policy(nn.Module):
         # A value that learns beside a policy that has learnt by imitation must not pull at its features.
         self.value_apart = size == "fast"
         self.value = nn.Sequential(mlp(width, width), nn.Linear(width, 1)) if self.value_apart else nn.Linear(width, 1)
-        self.decoder = Decoder(table, width, blocks if size == "paper" else 0)
+        self.decoder = Decoder(table, width, blocks if size == "paper" else 0, glimpse, images)
 
     def first_memory(self, count: int, target: Tensor | None) -> Memory:
         """The memory of B painters before their first action; of targets (B, C, H, W) what there is to be read."""
@@ -160,7 +162,8 @@ class Policy(nn.Module):
             value_alone: whether the gradient of the value stops at its own layers.
         """
         length, count = seen.began.shape
-        features = self._look(seen).unflatten(0, (length, count))
+        images = self._images(seen)
+        features = self._look(seen, images).unflatten(0, (length, count))
         memory = memory or self.first_memory(count, seen.target)
         hidden, cell = memory.hidden, memory.cell
         if memory.read is not None:
@@ -173,7 +176,7 @@ class Policy(nn.Module):
         z = torch.cat(remembered)
         taken = None if actions is None else actions.flatten(0, 1)
         may_draw = (seen.strokes < (math.inf if self.most_strokes is None else self.most_strokes)).flatten()
-        choices, log_prob, entropy = self.decoder(z, taken, greedy, may_draw, temperature)
+        choices, log_prob, entropy = self.decoder(z, taken, greedy, may_draw, temperature, images)
         used = self.table.used(choices)
         shape = (length, count, len(self.table))
         value = self.value(z.detach() if self.value_apart or value_alone else z).view(length, count)
@@ -185,21 +188,24 @@ class Policy(nn.Module):
             Memory(hidden, cell, memory.read),
         )
 
-    def _look(self, seen: Seen) -> Tensor:
-        """Features (T B, W) of what is seen, without memory."""
-        canvas = seen.canvas.flatten(0, 1)
-        images = [] if self.blind else [canvas]
+    def _images(self, seen: Seen) -> Tensor:
+        """What is looked at, (T B, C', H, W): the canvas, and beside it the target; each where there is one."""
+        images = [seen.canvas.flatten(0, 1)]
         if self.conditional:
             assert seen.target is not None
             images.append(seen.target.expand(len(seen.began), *seen.target.shape).flatten(0, 1))
-        axis = torch.linspace(-1.0, 1.0, canvas.shape[-1], device=canvas.device)
+        return torch.cat(images[int(self.blind) :] or [images[0][:, :0]], dim=1)
+
+    def _look(self, seen: Seen, images: Tensor) -> Tensor:
+        """Features (T B, W) of what is seen, without memory."""
+        axis = torch.linspace(-1.0, 1.0, images.shape[-1], device=images.device)
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
-        places = torch.stack([columns, rows]).expand(len(canvas), -1, -1, -1)
+        places = torch.stack([columns, rows]).expand(len(images), -1, -1, -1)
         previous, began = seen.previous.flatten(0, 1), seen.began.flatten()
-        counts = (self.table.used(previous) & ~began[:, None]).to(canvas.dtype)
+        counts = (self.table.used(previous) & ~began[:, None]).to(images.dtype)
         embedded = [part(previous[:, i]) * counts[:, i : i + 1] for i, part in enumerate(self.action)]
         told = self.action_layers(torch.cat(embedded, 1)) + self.noise_layers(seen.noise.flatten(0, 1))
-        looked_at = torch.cat([*images, places], dim=1).contiguous(memory_format=torch.channels_last)
+        looked_at = torch.cat([images, places], dim=1).contiguous(memory_format=torch.channels_last)
         maps = F.relu(self.first(looked_at) + told[:, :, None, None])
         summary: Tensor = self.summary(self.tower(maps).flatten(1))
         return summary

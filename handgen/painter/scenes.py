@@ -7,6 +7,7 @@ sizes and 64 colours. One model holds every object that there can be, hidden; an
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,18 @@ from torch import Tensor
 
 from handgen.errors import UserError, check_ranges
 from handgen.opengl import choose_backend
-from handgen.painter.actions import FLAG, SHAPES, ActionTable, action_table
+from handgen.painter.actions import FLAG, SCENE_SIZES, SHAPES, ActionTable, action_table
 
 MOST_OBJECTS = 5
 LARGEST_SIZE = 512
 """Pixels: side of the picture that the model has room for."""
 FLOOR_M = 1.0
 """Half the width of the floor that places are on, metres."""
+CAMERA_BEHIND_M, CAMERA_ABOVE_M = 2.15, 2.9
+CAMERA_UP = (0.0, 0.8, 0.6)
+"""Which way is up in the picture; the camera looks along (0, 0.6, -0.8)."""
+FIELD_OF_VIEW = 45
+"""Degrees, of the height of the picture."""
 
 GEOMS = "\n".join(
     f'<geom name="{shape}{slot}" type="{shape}" size="0.1 0.1 0.1" rgba="0 0 0 0" contype="0" conaffinity="0"/>'
@@ -33,18 +39,27 @@ GEOMS = "\n".join(
 MODEL = f"""
 <mujoco>
   <visual>
-    <global offwidth="512" offheight="512" fovy="45"/>
+    <global offwidth="512" offheight="512" fovy="{FIELD_OF_VIEW}"/>
     <quality shadowsize="0" offsamples="0" numslices="16" numstacks="8" numquads="2"/>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.3 0.3 0.3" specular="0.1 0.1 0.1"/>
   </visual>
   <worldbody>
     <light pos="0 -1 3" dir="0 0.35 -1" directional="true" castshadow="false" diffuse="0.5 0.5 0.5"/>
-    <camera name="above" pos="0 -2.15 2.9" xyaxes="1 0 0 0 0.8 0.6"/>
+    <camera name="above" pos="0 {-CAMERA_BEHIND_M} {CAMERA_ABOVE_M}" xyaxes="1 0 0 {" ".join(map(str, CAMERA_UP))}"/>
     <geom type="box" size="4 4 0.01" pos="0 0 -0.01" rgba="0.85 0.85 0.85 1" contype="0" conaffinity="0"/>
     {GEOMS}
   </worldbody>
 </mujoco>
 """
+
+
+def seen_at(place: Tensor) -> Tensor:
+    """Where in a picture the middle of an object is seen that stands at a place, (..., 2) in [0, 1] each."""
+    _, up_y, up_z = CAMERA_UP
+    x, y = (2.0 * place[..., 0] - 1.0) * FLOOR_M, (1.0 - 2.0 * place[..., 1]) * FLOOR_M + CAMERA_BEHIND_M
+    z = SCENE_SIZES[1] - CAMERA_ABOVE_M
+    scale = 0.5 / math.tan(math.radians(0.5 * FIELD_OF_VIEW)) / (up_z * y - up_y * z)
+    return torch.stack([0.5 + scale * x, 0.5 - scale * (up_y * y + up_z * z)], dim=-1)
 
 
 class SceneWorld:

@@ -28,6 +28,8 @@ def check(painter: dict[str, Any], **data: Any) -> None:
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"fit_steps": -1}, "fit_steps must be at least 0"),
         ({"paintings_of_a_target": 2}, "conditional"),
+        ({"glimpse": 5}, "glimpse must be even"),
+        ({"glimpse": 8, "blind": True}, "nothing to look at"),
     ],
 )
 def test_of_a_painter(painter: dict[str, Any], message: str) -> None:

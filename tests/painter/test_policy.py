@@ -7,9 +7,10 @@ import torch
 
 from handgen.errors import UserError
 from handgen.painter.actions import Component, action_table
-from handgen.painter.decoder import decide_value
+from handgen.painter.decoder import Glimpse, decide_value
 from handgen.painter.policy import NOISE, Decided, Policy, Seen, Size
 from handgen.painter.rollout import random_programs
+from handgen.painter.scenes import seen_at
 
 LENGTH, COUNT = 3, 4
 
@@ -24,7 +25,7 @@ def seen(length: int = LENGTH, channels: int = 1, target: bool = False, table: s
     return Seen(images[0], previous, began, torch.zeros(length, COUNT), noise, images[1, 0] if target else None)
 
 
-def policy(table: str = "fast_grey", size: Size = "fast", **settings: bool) -> Policy:
+def policy(table: str = "fast_grey", size: Size = "fast", **settings: int) -> Policy:
     torch.manual_seed(0)
     channels = 1 if "grey" in table else 3
     return Policy(action_table(table), 32, channels, size=size, width=32, **settings)
@@ -38,8 +39,9 @@ def at(step: int, whole: Seen) -> Seen:
 
 
 @pytest.mark.parametrize(("table", "size"), [("fast_grey", "fast"), ("paper_grey", "paper"), ("free_grey", "fast")])
-def test_what_is_judged_is_what_was_decided(table: str, size: Size) -> None:
-    module, whole, memory = policy(table, size), seen(table=table), None
+@pytest.mark.parametrize("glimpse", [0, 8])
+def test_what_is_judged_is_what_was_decided(table: str, size: Size, glimpse: int) -> None:
+    module, whole, memory = policy(table, size, glimpse=glimpse), seen(table=table), None
     steps: list[Decided] = []
     for step in range(LENGTH):
         steps.append(module(at(step, whole), memory))
@@ -90,6 +92,33 @@ def test_a_blind_painter_does_not_see_the_canvas_and_others_do() -> None:
     assert torch.equal(blind(one, actions=action).value, blind(other, actions=action).value)
     assert not torch.equal(sighted(one, actions=action).value, sighted(other, actions=action).value)
     assert not torch.equal(blind(one, actions=action).value, blind(aimed, actions=action).value)
+
+
+def test_a_glimpse_is_of_what_is_around_the_end_just_decided() -> None:
+    torch.manual_seed(0)
+    table, end = action_table("scene_place_first"), torch.tensor([[1.0, 5 * 16 + 11], [1.0, 2 * 16 + 3]])
+    glimpse = Glimpse(table, 3, 32, 8)
+    glimpse.layers = torch.nn.Flatten()
+    glimpse.out = torch.nn.Identity()
+    axis = (torch.arange(32) + 0.5) / 32
+    where = torch.stack([axis.expand(32, 32), axis[:, None].expand(32, 32), torch.zeros(32, 32)]).expand(2, -1, -1, -1)
+    looked_at = glimpse(where, end).unflatten(1, (3, 8, 8))
+    middle = seen_at((torch.tensor([[11.0, 5.0], [3.0, 2.0]]) + 0.5) / 16)
+    torch.testing.assert_close(looked_at[:, :2].mean(dim=(2, 3)), middle)
+    torch.testing.assert_close(looked_at[:, 0, 0, 1:] - looked_at[:, 0, 0, :-1], torch.full((2, 7), 1 / 32))
+
+
+def test_who_glimpses_decides_kinds_by_what_stands_there() -> None:
+    module, whole = policy("scene_place_first", glimpse=8, conditional=True), seen(channels=3, target=True)
+    whole = dataclasses.replace(whole, previous=torch.zeros(LENGTH, COUNT, 7))
+    actions = torch.zeros(LENGTH, COUNT, 7)
+    actions[..., 0] = 1.0
+    judged = module(whole, actions=actions)
+    judged.log_prob[..., 2].sum().backward()
+    assert module.decoder.glimpse.out[0].weight.grad.abs().sum() > 0
+    module.zero_grad()
+    module(whole, actions=actions).log_prob[..., 1].sum().backward()  # the place itself is decided before
+    assert module.decoder.glimpse.out[0].weight.grad.abs().sum() == 0
 
 
 def test_who_may_not_draw_jumps() -> None:

@@ -8,7 +8,7 @@ import torch
 from handgen.errors import UserError
 from handgen.opengl import choose_backend
 from handgen.painter.actions import action_table
-from handgen.painter.scenes import MOST_OBJECTS, SceneWorld
+from handgen.painter.scenes import MOST_OBJECTS, SceneWorld, seen_at
 
 
 def can_draw() -> bool:
@@ -39,6 +39,18 @@ def test_objects_appear_where_and_as_they_are_told() -> None:
     for picture, channel in ((0, 0), (2, 2)):
         colour = seen[picture][:, changed[picture]].mean(1)
         assert colour.argmax() == channel and colour[channel] > 2 * colour.sum().sub(colour[channel])
+    world.close()
+
+
+@needs_gl
+@pytest.mark.parametrize("place", [0, 15, 136, 240, 255])
+def test_objects_are_seen_where_the_policy_looks_for_them(place: int) -> None:
+    world = SceneWorld(size=64)
+    empty, action = world.reset(1), torch.tensor([thing(shape=1, place=place, size=1)])
+    ink = (world.step(action) - empty).abs().sum(1)[0]
+    axis = (torch.arange(64) + 0.5) / 64
+    middle = torch.stack([(ink.sum(0) * axis).sum(), (ink.sum(1) * axis).sum()]) / ink.sum()
+    torch.testing.assert_close(seen_at(world.table.decode(action)["end"])[0], middle, atol=0.01, rtol=0)
     world.close()
 
 
