@@ -6,8 +6,10 @@ sizes and 64 colours. One model holds every object that there can be, hidden; an
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,7 @@ class SceneWorld:
         mujoco.mj_forward(self.model, self.data)  # once, for camera and light
         self.model.geom_sameframe[:] = 0  # or objects would stay where they were when the model was made
         self.renderer = mujoco.Renderer(self.model, size * supersampling, size * supersampling)
+        atexit.register(_close, weakref.ref(self.renderer))
         self.geoms = np.array(
             [[self.model.geom(f"{shape}{slot}").id for shape in SHAPES] for slot in range(MOST_OBJECTS)]
         )
@@ -171,3 +174,10 @@ class SceneWorld:
     def close(self) -> None:
         """Free the OpenGL context."""
         self.renderer.close()
+
+
+def _close(renderer: weakref.ref[Any]) -> None:
+    """Free what is left when Python ends, before OpenGL has gone: afterwards it would only complain."""
+    left = renderer()
+    if left is not None:
+        left.close()

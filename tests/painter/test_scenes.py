@@ -1,5 +1,7 @@
 """Scenes of solid objects."""
 
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -76,3 +78,10 @@ def test_a_scene_holds_five_objects() -> None:
     assert not torch.equal(seen[4], seen[3])
     assert torch.equal(seen[5], seen[4])
     world.close()
+
+
+@needs_gl
+def test_python_ends_in_silence() -> None:
+    left_open = "from handgen.painter.scenes import SceneWorld; world = SceneWorld(size=8)"
+    ended = subprocess.run([sys.executable, "-c", left_open], capture_output=True, text=True, check=True)
+    assert "Exception" not in ended.stderr
