@@ -91,6 +91,8 @@ SECTIONS = (
             ("spiral_mnist_rl.png", "Digits, unselected, painted with no picture to copy."),
             ("spiral_hands_heldout.png", "Hands that the painter has never seen,"),
             ("spiral_hands_rl.png", "and its copies of them in at most twenty strokes, unselected."),
+            ("spiral_scenes_heldout.png", "Scenes of solid objects that the painter has never seen,"),
+            ("spiral_scenes_rl.png", "and its programs for them, drawn."),
             ("spiral_rewards.png", "Error of copies: rewarded by the error itself, and by a discriminator."),
         ),
         ("painters", "copies", "scenes"),
