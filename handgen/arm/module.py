@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from handgen.arm.body import FITTED, JOINTS, SIDEWAYS
 from handgen.arm.critics import LookingCritics, TargetMask
+from handgen.arm.drawing import draw_masks
 from handgen.arm.env import ArmImitation
 from handgen.arm.film import photographed
 from handgen.arm.geometry import as_tensors, joints_of, soft_silhouette
@@ -230,12 +231,24 @@ class ArmSAC(SAC):
         weight = self.hparams["imitation_weight"]
         if not weight or "known" not in batch:
             return {}
-        joints = self.mean_joints(self.online.encoder(batch["known"]["obs"]))
+        joints = self.mean_joints(self.online.encoder(self.answered(batch["known"]["obs"])))
         terms = self.pose_losses(joints, batch["known"]["joints"], self.hparams["held_digits_slack"])
         weights = {name: self.hparams[f"{name}_weight"] for name in terms} | {
             "digits": self.hparams["held_digits_weight"]
         }
         return {f"kept_{name}": weight * weights[name] * term for name, term in terms.items()}
+
+    @torch.no_grad()
+    def answered(self, obs: Tensor) -> Tensor:
+        """Observations uint8 (B, 1, H, 2 H), every other one with the arm where the actor would put it.
+
+        Episodes go on from there. Held beside arms anywhere alone, the actor would fold a digit as soon as it sees that
+        it has stretched it.
+        """
+        arms = draw_masks(self.measured, self.mean_joints(self.online.encoder(obs[::2])).cpu(), obs.shape[2])
+        obs = obs.clone()
+        obs[::2, 0, :, obs.shape[2] :] = arms.to(obs.device)
+        return obs
 
     def mean_joints(self, shared: Tensor) -> Tensor:
         """The actor's mean pose (B, 12) in radians on images (B, 2 C, H, H)."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from handgen.arm.actor_critic import ArmActorCritic
 from handgen.arm.body import HIGH, LOW
+from handgen.arm.drawing import draw_masks
 from handgen.arm.geometry import joints_of
 from handgen.arm.mobilenet import MobileNetV2
 from handgen.arm.module import ArmSAC
@@ -111,6 +112,7 @@ def test_while_it_is_rewarded_the_actor_goes_on_imitating() -> None:
     module, batch = small(finger_weight=0.0, joints_weight=2.0, imitation_weight=0.5), imitation_batch()
     terms = kept(module, batch["obs"])
     before = module.imitation_losses(batch)
+    before["joints"] = module.imitation_losses({**batch, "obs": module.answered(batch["obs"])})["joints"]
     torch.testing.assert_close(terms["kept_silhouette"], 0.5 * 20.0 * before["silhouette"])
     torch.testing.assert_close(terms["kept_joints"], 0.5 * 2.0 * before["joints"])
     for name in terms:
@@ -122,13 +124,23 @@ def test_while_it_is_rewarded_the_actor_goes_on_imitating() -> None:
 def test_known_digits_may_be_off_by_their_slack_while_rewarded() -> None:
     obs = imitation_batch()["obs"]
     module = small(imitation_weight=0.5)
-    joints = module.mean_joints(module.online.encoder(transitions()["known"]["obs"]))
+    joints = module.mean_joints(module.online.encoder(module.answered(transitions()["known"]["obs"])))
     digits = joints[2:, 4:10]  # those of hands that are known
     for slack in (0.1, 2.0):
         module.hparams["held_digits_slack"] = slack
         off = ((digits - 0.3).abs() - slack).clamp(min=0.0).square().mean()
         torch.testing.assert_close(kept(module, obs)["kept_digits"], 0.5 * 60.0 * off)
     assert float(off.detach()) == 0.0  # of 2 rad: nothing is that far off
+
+
+def test_every_other_arm_is_where_the_actor_would_put_it() -> None:
+    module, obs = small(), imitation_batch()["obs"]
+    seen = module.answered(obs)
+    size = obs.shape[2]
+    assert torch.equal(seen[1::2], obs[1::2]) and torch.equal(seen[..., :size], obs[..., :size])
+    joints = module.mean_joints(module.online.encoder(obs[::2])).detach()
+    assert torch.equal(seen[::2, 0, :, size:], draw_masks(module.measured, joints, size))
+    assert not torch.equal(seen, obs)
 
 
 def kept(module: ArmSAC, obs: Tensor) -> dict[str, Tensor]:
