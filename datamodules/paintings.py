@@ -162,7 +162,7 @@ class Paintings(LightningDataModule):
             self.generator.manual_seed(seed_of_process(self.seed, process_rank()))
         if h["source"] == "scenes":
             for seed, (name, count) in enumerate((("train", h["train_count"]), ("test", TEST_SCENES))):
-                programs = self._random(count, torch.Generator().manual_seed(seed))
+                programs = self._random(count, torch.Generator().manual_seed(seed), held_out=name == "test")
                 self.pictures[name] = scene_pictures(cast(SceneWorld, self.world()), programs)
                 self.truth[name] = programs
         else:
@@ -301,11 +301,11 @@ class Paintings(LightningDataModule):
         moved, cells = shifted_programs(table, actions, most, self.generator)
         return moved, None if target is None else shifted_pictures(target, cells * (target.shape[-1] // side))
 
-    def _random(self, count: int, generator: torch.Generator) -> Tensor:
-        """Programs (B, T, K) that nobody meant; of scenes, with objects on places of their own."""
+    def _random(self, count: int, generator: torch.Generator, held_out: bool = False) -> Tensor:
+        """Programs (B, T, K) that nobody meant; of scenes, with objects on places of their own, held out or not."""
         world, length = self.world(), self.painter.hparams["length"]
         if isinstance(world, SceneWorld):
-            return random_scenes(world, count, self.hparams["most_objects"], length, generator)
+            return random_scenes(world, count, self.hparams["most_objects"], length, generator, held_out)
         most = self.painter.hparams["most_strokes"]
         return random_programs(world.table, count, length, generator, most_strokes=most)
 

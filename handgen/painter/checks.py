@@ -20,14 +20,21 @@ def check_painter(h: Settings) -> None:
     Raises:
         UserError: naming the first that is not right.
     """
-    counts = ("length", "strokes", "policy_epochs", "minibatches", "discriminator_updates", "most_strokes")
+    counts = ("length", "strokes", "policy_epochs", "minibatches", "discriminator_updates", "most_strokes", "width")
     check_at_least(1, **{name: h[name] for name in (*counts, "paintings_of_a_target")})
     check_at_least(0, fit_steps=h["fit_steps"])
-    check_positive(**{name: h[name] for name in ("temperature", "fit_lr", "distill_lr", "rl_lr", "discriminator_lr")})
+    check_positive(
+        **{name: h[name] for name in ("temperature", "clip", "fit_lr", "distill_lr", "rl_lr", "discriminator_lr")}
+    )
     check_ranges(
         channels=(h["channels"], h["channels"] in CHANNELS, "be 1 or 3"),
         gamma=(h["gamma"], 0 <= h["gamma"] <= 1, "lie in [0, 1]"),
-        glimpse=(h["glimpse"], h["glimpse"] >= 0 and h["glimpse"] % 2 == 0, "be even and not negative"),
+        trace=(h["trace"], 0 <= h["trace"] <= 1, "lie in [0, 1]"),
+        glimpse=(
+            h["glimpse"],
+            0 <= h["glimpse"] <= h["image_size"] and h["glimpse"] % 2 == 0,
+            f"be even and lie in [0, {h['image_size']}], the pixels of a canvas' side",
+        ),
     )
     if h["glimpse"] and h["blind"] and not h["conditional"]:
         raise UserError("a blind painter of nothing in particular has nothing to look at: set model.glimpse=0")

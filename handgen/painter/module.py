@@ -372,7 +372,7 @@ class Painter(LightningModule):
                 advantage, returns = advantages(self.policy, rollout, reward, self.hparams)
             order = torch.randperm(reward.shape[1], device=self.device)  # of whole paintings
             splits = order.chunk(self.hparams["minibatches"] if self.hparams["algorithm"] == "ppo" else 1)
-            taught = [] if programs is None else list(torch.arange(programs.actions.shape[1]).chunk(len(splits)))
+            taught = [] if programs is None else torch.arange(programs.actions.shape[1]).tensor_split(len(splits))
             for number, rows in enumerate(splits):
                 part = rollout.rows(rows)
                 heat = self.hparams["temperature"]

@@ -29,6 +29,10 @@ def check(painter: dict[str, Any], **data: Any) -> None:
         ({"fit_steps": -1}, "fit_steps must be at least 0"),
         ({"paintings_of_a_target": 2}, "conditional"),
         ({"glimpse": 5}, "glimpse must be even"),
+        ({"glimpse": 4000}, r"lie in \[0, 16\]"),
+        ({"width": 0}, "width must be at least 1"),
+        ({"clip": -1.0}, "clip must be positive"),
+        ({"trace": 2.0}, "trace must lie in"),
         ({"glimpse": 8, "blind": True}, "nothing to look at"),
     ],
 )
