@@ -21,9 +21,9 @@ from handgen.bench._sides import compared, seconds_of_training
 from handgen.datamodules.paintings import Paintings
 from handgen.datamodules.strokes import load_pictures
 from handgen.painter import losses
-from handgen.painter.module import BLANK, Painter
+from handgen.painter.module import Painter
 from handgen.painter.policy import NOISE
-from handgen.painter.rollout import paint_freely
+from handgen.painter.rollout import LEAST_CHANGE, paint_freely
 from handgen.painter.world import PaintWorld, TorchEngine
 from handgen.results import Record
 
@@ -32,7 +32,7 @@ LR, DISCRIMINATOR_LR, VALUE_WEIGHT, NOISE_SD, CLIP, TRACE = 1e-5, 5e-4, 0.5, 0.1
 
 
 def painter(discriminator_updates: int) -> Painter:
-    """A painter with the settings of ``spiral_mnist``, but for imitation, of programs that are not here."""
+    """A painter that does the work of ``spiral_mnist``, but for imitation, of programs that are not here."""
     torch.manual_seed(0)
     return Painter(
         table="fast_grey",
@@ -96,7 +96,7 @@ def seconds_in_a_loop(images: Tensor, updates: int, batch_size: int, discriminat
             rate = 0.05 if update else 1.0
             mean, sd = mean.lerp(score[-1].mean(), rate), sd.lerp(score[-1].std(), rate)
             reward = losses.credit((score - mean) / sd)
-            reward[-1] -= (rollout.finished.flatten(1).mean(1) >= BLANK).float()
+            reward[-1] -= ((1.0 - rollout.finished).flatten(1).mean(1) <= LEAST_CHANGE).float()
             value = policy(rollout.seen(), actions=rollout.actions).value
             advantage = losses.generalised_advantages(reward, value, 1.0, TRACE)
             returns = advantage + value

@@ -9,7 +9,6 @@ al. 2019, arXiv:1910.01007) are the other way about: a jump takes up a brush, an
 from __future__ import annotations
 
 import difflib
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -206,8 +205,3 @@ def action_table(name: str) -> ActionTable:
         near = difflib.get_close_matches(name, TABLES, 3, 0.3) or list(TABLES)
         raise UserError(f"there is no action table {name!r}: take {', '.join(near)}")
     return TABLES[name]
-
-
-def combinations(table: ActionTable) -> float:
-    """Number of different actions; infinite where one component is continuous."""
-    return math.prod(float(component.bins or math.inf) for component in table.components)

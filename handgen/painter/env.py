@@ -161,23 +161,25 @@ class ScenesEnv(PaintingEnv):
     """``handgen/Scenes-v0``: solid objects on a floor, drawn by MuJoCo.
 
     Args:
+        table: what an action is, ``scene`` or ``scene_place_first``.
         size: height and width of the picture in pixels.
         length: actions of an episode.
         target: uint8 (H, W, 3) to be shown.
         render_mode: ``rgb_array`` or None.
 
     Raises:
-        UserError: if MuJoCo is not there or nothing can render.
+        UserError: for a table of strokes, or if MuJoCo is not there or nothing can render.
     """
 
     def __init__(
         self,
+        table: str = "scene",
         size: int = 64,
         length: int = 5,
         target: NDArray[np.uint8] | None = None,
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
-        super().__init__(SceneWorld(size=size), length, target, render_mode)
+        super().__init__(SceneWorld(action_table(table), size), length, target, render_mode)
 
     def close(self) -> None:
         """Free the OpenGL context."""

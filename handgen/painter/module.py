@@ -28,8 +28,6 @@ from handgen.precision import Compute, autocast
 from handgen.random_state import seeded
 
 Batch = dict[str, Any]
-BLANK = 0.999
-"""Mean brightness from which a canvas counts as blank."""
 FINE_SHARE = 1 / 3
 """Share of ``fit``, at its end, over which the errors of smaller pictures fade away."""
 
@@ -48,8 +46,8 @@ class Painter(LightningModule):
        The policy follows PPO, or A2C with V-trace, the discriminator WGAN-GP, or the logistic loss with spectral
        normalisation.
 
-    ``fit`` and ``distill`` are ours; without their updates (``data.fit_updates=0``, ``data.distill_updates=0``) the
-    method is the papers'. docs/spiral.md lists all differences.
+    ``fit`` and ``distill`` are ours; without their updates (``data.fit_updates=0``, ``data.distill_updates=0``) what is
+    left is the papers' method but for what docs/spiral.md lists.
 
     Args:
         table: what an action is, a preset of `handgen.painter.actions`.
@@ -336,8 +334,7 @@ class Painter(LightningModule):
         worth = self._in_units(scores)
         reward = losses.credit(worth) if self.hparams["credit"] == "difference" else losses.at_the_end(worth)
         reward = reward - self.hparams["new_stroke_penalty"] * losses.new_strokes(draws(rollout.actions))
-        blank = rollout.finished.flatten(1).mean(1) >= BLANK
-        reward[-1] -= self.hparams["blank_penalty"] * blank
+        reward[-1] -= self.hparams["blank_penalty"] * rollout.blank
         return reward, scores[-1].mean()
 
     def worth(self, canvas: Tensor, target: Tensor | None = None) -> Tensor:

@@ -11,6 +11,9 @@ from handgen.painter.actions import FLAG, ActionTable, draws
 from handgen.painter.policy import NOISE, Policy, Seen
 from handgen.painter.worlds import World
 
+LEAST_CHANGE = 0.001
+"""Mean difference from the first canvas up to which the last one counts as blank."""
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -34,6 +37,11 @@ class Rollout:
     def finished(self) -> Tensor:
         """The last canvases (B, C, H, W)."""
         return self.canvases[-1]
+
+    @property
+    def blank(self) -> Tensor:
+        """Whether nothing has come of a painting, bool (B,): the last canvas is the first."""
+        return (self.finished - self.canvases[0]).abs().flatten(1).mean(1) <= LEAST_CHANGE
 
     def rows(self, rows: Tensor) -> Rollout:
         """Some of the paintings, by their numbers."""

@@ -33,12 +33,10 @@ class Found:
     Attributes:
         actions: (T, K), the best program.
         error: its mean squared error.
-        renders: pictures drawn.
     """
 
     actions: Tensor
     error: float
-    renders: int
 
 
 def metropolis_hastings(
@@ -61,7 +59,7 @@ def metropolis_hastings(
     actions = random_scene(table, length, length, generator)
     scale = 2.0 * deviation**2 / target.numel()
     error = _error(world, actions, target)
-    best = Found(actions, error, renders)
+    best = Found(actions, error)
     for _ in range(renders - 1):
         proposal = actions.clone()
         slot = int(torch.randint(length, (1,), generator=generator))
@@ -72,7 +70,7 @@ def metropolis_hastings(
         if math.log(torch.rand((), generator=generator).item() + 1e-12) < (error - proposed) / scale:
             actions, error = proposal, proposed
             if error < best.error:
-                best = Found(actions, error, renders)
+                best = Found(actions, error)
     return best
 
 

@@ -70,11 +70,11 @@ class SceneWorld:
     Args:
         table: what an action is: ``draw`` (0 adds nothing), ``shape``, ``end``, ``size`` and colours.
         size: height and width of a picture in pixels.
-        supersampling: each pixel is the mean of so many squared.
         device: where pictures come back; actions may be on any.
 
     Raises:
-        UserError: if MuJoCo is not there, nothing can render, or pictures are to be larger than `LARGEST_SIZE`.
+        UserError: for a table of strokes; if MuJoCo is not there, nothing can render, or pictures are to be larger than
+            `LARGEST_SIZE`.
     """
 
     channels = 3
@@ -85,24 +85,23 @@ class SceneWorld:
         self,
         table: ActionTable | None = None,
         size: int = 64,
-        supersampling: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
-        drawn = size * supersampling
-        check_ranges(size=(drawn, 1 <= drawn <= LARGEST_SIZE, f"lie in [1, {LARGEST_SIZE}] pixels as MuJoCo draws it"))
-        self.device = device
+        check_ranges(size=(size, 1 <= size <= LARGEST_SIZE, f"lie in [1, {LARGEST_SIZE}] pixels as MuJoCo draws it"))
+        self.device, self.table, self.size = device, table or action_table("scene"), size
+        if "shape" not in self.table.names:
+            raise UserError(f"the table {self.table.name!r} is of strokes: scenes take scene or scene_place_first")
         choose_backend()
         try:
             import mujoco
         except ImportError as error:
             raise UserError(f"scenes need {error.name}: pip install -c constraints.txt -e '.[rl]'") from error
         self.mujoco = mujoco
-        self.table, self.size, self.supersampling = table or action_table("scene"), size, supersampling
         self.model = mujoco.MjModel.from_xml_string(self.model_text)
         self.data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, self.data)  # once, for camera and light
         self.model.geom_sameframe[:] = 0  # or objects would stay where they were when the model was made
-        self.renderer = mujoco.Renderer(self.model, size * supersampling, size * supersampling)
+        self.renderer = mujoco.Renderer(self.model, size, size)
         atexit.register(_close, weakref.ref(self.renderer))
         self.geoms = np.array(
             [[self.model.geom(f"{shape}{slot}").id for shape in SHAPES] for slot in range(MOST_OBJECTS)]
@@ -155,8 +154,6 @@ class SceneWorld:
         if self.without_sky:
             self.renderer.scene.flags[self.mujoco.mjtRndFlag.mjRND_SKYBOX] = False
         pixels = torch.from_numpy(self.renderer.render().copy()).permute(2, 0, 1).float() / 255.0
-        if self.supersampling > 1:
-            pixels = torch.nn.functional.avg_pool2d(pixels, self.supersampling)
         return pixels.to(self.device)
 
     def _show(self, geom: int, one: dict[str, Any]) -> None:

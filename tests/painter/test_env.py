@@ -1,5 +1,7 @@
 """Painting as Gymnasium environments."""
 
+from typing import cast
+
 import gymnasium
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 import handgen.painter
 from handgen.errors import UserError
+from handgen.painter.env import ScenesEnv
 
 
 def make(**settings: object) -> gymnasium.Env:
@@ -64,10 +67,14 @@ def test_bad_input_is_told_in_one_line() -> None:
         make(size=30)
 
 
-def test_scenes_keep_to_gymnasiums_rules() -> None:
+@pytest.mark.parametrize("table", ["scene", "scene_place_first"])
+def test_scenes_keep_to_gymnasiums_rules(table: str) -> None:
     try:
-        env = gymnasium.make("handgen/Scenes-v0", size=32)
+        env = gymnasium.make("handgen/Scenes-v0", table=table, size=32)
     except UserError as error:
         pytest.skip(str(error))
     check_env(env.unwrapped, skip_render_check=True)
+    assert cast(ScenesEnv, env.unwrapped).table.name == table
     env.close()
+    with pytest.raises(UserError, match="is of strokes"):
+        gymnasium.make("handgen/Scenes-v0", table="fast")

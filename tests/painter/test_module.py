@@ -14,6 +14,7 @@ from handgen.datamodules.paintings import Paintings
 from handgen.errors import UserError
 from handgen.painter import losses
 from handgen.painter.module import Painter
+from handgen.painter.policy import NOISE
 from handgen.painter.rollout import Rollout, paint_program, random_programs
 from handgen.painter.world import PaintWorld
 
@@ -237,6 +238,13 @@ def test_imitation_falls_over_the_rewarded_stage(tmp_path: Path, monkeypatch: py
     assert weights == pytest.approx([0.4, 0.3, 0.2, 0.1])
 
 
+def test_programs_are_shared_out_over_all_minibatches(tmp_path: Path) -> None:
+    module = painter(imitation_weight=0.4, minibatches=5)
+    source = Paintings(**{**DATA, "batch_size": 28, "fit_updates": 1, "distill_updates": 0, "warming_updates": 0})
+    trainer(tmp_path, 1).fit(module, source)  # 7 programs beside 28 paintings
+    assert module.rewarded
+
+
 def test_a_painter_draws_no_more_strokes_than_it_may() -> None:
     module = painter(length=6, most_strokes=2)
     made = module.paint(module.world(), 20)
@@ -268,6 +276,13 @@ def test_rewards_add_up_to_the_score_less_the_penalties(credit: str) -> None:
     expected = worth - (empty if credit == "difference" else 0.0) - 2 * 0.5
     torch.testing.assert_close(rewards.sum(0), expected, atol=1e-4, rtol=1e-4)
     assert mean.item() == pytest.approx(last.mean().item(), abs=1e-5)
+
+
+def test_an_empty_floor_is_blank_too() -> None:
+    floor = torch.full((3, 2, 3, 16, 16), 0.9)
+    floor[-1, 1, :, 2:8, 2:8] = 0.2
+    made = Rollout(floor, torch.zeros(2, 2, 7), torch.zeros(2, 2), torch.zeros(2, NOISE))
+    assert made.blank.tolist() == [True, False]
 
 
 def test_a_blank_canvas_costs() -> None:
