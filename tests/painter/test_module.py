@@ -302,7 +302,13 @@ def test_squared_error_as_reward_is_what_the_error_loses() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"conditional": True, "imitation_weight": 0.1}, {"joint": True, "adversary": "spectral"}]
+    "settings",
+    [
+        {},
+        {"conditional": True, "imitation_weight": 0.1},
+        {"joint": True, "adversary": "spectral"},
+        {"conditional": True, "adversary": "spectral", "glimpse": 8},
+    ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(settings: dict[str, Any], tmp_path: Path) -> None:
     whole = painter(**settings)
