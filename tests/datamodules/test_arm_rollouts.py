@@ -106,10 +106,8 @@ def test_half_of_the_warm_start_is_poses_and_half_hands() -> None:
     assert torch.equal(batch["obs"][:, 0, :, :28], batch["mask"])
     known = ~batch["joints"].isnan()
     assert bool(known[:4].all())
-    assert (
-        known[4:].tolist() == [[False, False, *[True] * 8, False, False]] * 4
-    )  # open hands, of which no thumb is known
-    assert bool((batch["joints"][4:, 2:10] == 0.0).all())
+    assert known[4:].tolist() == [[*[True] * 10, False, False]] * 4  # open hands: of the wrist nothing is known
+    assert bool((batch["joints"][4:, :10] == 0.0).all())
     assert torch.equal(draw_masks(as_tensors_of_ours(), batch["joints"][:4], 28), batch["mask"][:4])
     hands = source.hands()[0].flatten(1)
     for mask in batch["mask"][4:].flatten(1):  # one of them, turned and scaled a little
