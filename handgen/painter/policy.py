@@ -20,6 +20,8 @@ from handgen.painter.fit import FEATURES, picture_encoder
 
 NOISE = 10
 """Numbers of the noise that makes one painting differ from the next, drawn once for an episode."""
+PLACE_MAPS = 2
+"""Maps that tell where each pixel is, beside the pictures that are looked at."""
 Size = Literal["paper", "fast"]
 
 
@@ -114,7 +116,7 @@ class Policy(nn.Module):
         self.most_strokes = most_strokes
         maps, blocks, kernel = (32, 8, 5) if size == "paper" else (24, 1, 3)
         images = (0 if blind else channels) + (channels if conditional else 0)
-        self.first = nn.Conv2d(images + 2, maps, kernel, 1 if size == "paper" else 2, kernel // 2)
+        self.first = nn.Conv2d(images + PLACE_MAPS, maps, kernel, 1 if size == "paper" else 2, kernel // 2)
         self.action = nn.ModuleList(Embedding(c) for c in table.components)
         self.action_layers = nn.Sequential(mlp(EMBEDDING * len(table), 64, 32), nn.Linear(32, maps))
         self.noise_layers = nn.Sequential(mlp(NOISE, 64, 32), nn.Linear(32, maps))
@@ -162,8 +164,8 @@ class Policy(nn.Module):
             value_alone: whether the gradient of the value stops at its own layers.
         """
         length, count = seen.began.shape
-        images = self._images(seen)
-        features = self._look(seen, images).unflatten(0, (length, count))
+        looked_at = self._looked_at(seen)
+        features = self._look(seen, looked_at).unflatten(0, (length, count))
         memory = memory or self.first_memory(count, seen.target)
         hidden, cell = memory.hidden, memory.cell
         if memory.read is not None:
@@ -176,7 +178,7 @@ class Policy(nn.Module):
         z = torch.cat(remembered)
         taken = None if actions is None else actions.flatten(0, 1)
         may_draw = (seen.strokes < (math.inf if self.most_strokes is None else self.most_strokes)).flatten()
-        choices, log_prob, entropy = self.decoder(z, taken, greedy, may_draw, temperature, images)
+        choices, log_prob, entropy = self.decoder(z, taken, greedy, may_draw, temperature, looked_at[:, :-PLACE_MAPS])
         used = self.table.used(choices)
         shape = (length, count, len(self.table))
         value = self.value(z.detach() if self.value_apart or value_alone else z).view(length, count)
@@ -188,24 +190,24 @@ class Policy(nn.Module):
             Memory(hidden, cell, memory.read),
         )
 
-    def _images(self, seen: Seen) -> Tensor:
-        """What is looked at, (T B, C', H, W): the canvas, and beside it the target; each where there is one."""
-        images = [seen.canvas.flatten(0, 1)]
+    def _looked_at(self, seen: Seen) -> Tensor:
+        """(T B, C' + `PLACE_MAPS`, H, W): canvas and target, each where there is one, and where each pixel is."""
+        canvas = seen.canvas.flatten(0, 1)
+        images = [] if self.blind else [canvas]
         if self.conditional:
             assert seen.target is not None
             images.append(seen.target.expand(len(seen.began), *seen.target.shape).flatten(0, 1))
-        return torch.cat(images[int(self.blind) :] or [images[0][:, :0]], dim=1)
-
-    def _look(self, seen: Seen, images: Tensor) -> Tensor:
-        """Features (T B, W) of what is seen, without memory."""
-        axis = torch.linspace(-1.0, 1.0, images.shape[-1], device=images.device)
+        axis = torch.linspace(-1.0, 1.0, canvas.shape[-1], device=canvas.device)
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
-        places = torch.stack([columns, rows]).expand(len(images), -1, -1, -1)
+        places = torch.stack([columns, rows]).expand(len(canvas), -1, -1, -1)
+        return torch.cat([*images, places], dim=1).contiguous(memory_format=torch.channels_last)
+
+    def _look(self, seen: Seen, looked_at: Tensor) -> Tensor:
+        """Features (T B, W) of what is seen, without memory."""
         previous, began = seen.previous.flatten(0, 1), seen.began.flatten()
-        counts = (self.table.used(previous) & ~began[:, None]).to(images.dtype)
+        counts = (self.table.used(previous) & ~began[:, None]).to(looked_at.dtype)
         embedded = [part(previous[:, i]) * counts[:, i : i + 1] for i, part in enumerate(self.action)]
         told = self.action_layers(torch.cat(embedded, 1)) + self.noise_layers(seen.noise.flatten(0, 1))
-        looked_at = torch.cat([images, places], dim=1).contiguous(memory_format=torch.channels_last)
         maps = F.relu(self.first(looked_at) + told[:, :, None, None])
         summary: Tensor = self.summary(self.tower(maps).flatten(1))
         return summary
